@@ -1,34 +1,44 @@
-// Integers up to 2^53-1 in bytes: fixed little-endian fields, sortable big-endian key parts, varints (LEB128).
-// Two 32-bit halves instead of a bigint: four times cheaper, and every value is range-checked on decode.
+// Integers up to 2^53-1 in bytes: fixed little-endian fields, sortable big-endian key parts,
+// varints (LEB128). Two 32-bit halves instead of a bigint: four times cheaper, and every value is
+// range-checked on decode.
 
+import { assert } from './assert.ts';
 import { StorageError } from './errors.ts';
 
 const TWO_32 = 2 ** 32;
 
-/** Reads a u64 that must be ≤ 2^53-1, little-endian. */
+/** Reads a u64, little-endian. Ending early, or a value past 2^53-1, is `corrupt`. */
 export function readU53LE(view: DataView, at: number): number {
+  if (at + 8 > view.byteLength) throw new StorageError('corrupt', 'integer ends early');
   const value = view.getUint32(at + 4, true) * TWO_32 + view.getUint32(at, true);
   if (value > Number.MAX_SAFE_INTEGER) throw new StorageError('corrupt', 'integer past 2^53-1');
   return value;
 }
 
 export function writeU53LE(view: DataView, at: number, value: number): void {
+  assert(Number.isSafeInteger(value) && value >= 0, 'a u53 is an integer in [0, 2^53)');
   view.setUint32(at, value % TWO_32, true);
   view.setUint32(at + 4, Math.floor(value / TWO_32), true);
 }
 
 /** Writes `value` in `width` bytes, most significant first, so that bytes sort as numbers do. */
 export function writeSortable(out: Uint8Array, at: number, value: number, width: number): void {
+  assert(Number.isSafeInteger(value) && value >= 0, 'a key part is an integer in [0, 2^53)');
+  assert(at + width <= out.length, 'a key part lies in its buffer');
   let rest = value;
   for (let i = width - 1; i >= 0; i--) {
     out[at + i] = rest % 256;
     rest = Math.floor(rest / 256);
   }
+  assert(rest === 0, 'a key part fits its width');
 }
 
+/** Reads what `writeSortable` wrote. Ending early, or a value past 2^53-1, is `corrupt`. */
 export function readSortable(bytes: Uint8Array, at: number, width: number): number {
+  if (at + width > bytes.length) throw new StorageError('corrupt', 'key part ends early');
   let value = 0;
   for (let i = 0; i < width; i++) value = value * 256 + bytes[at + i]!;
+  if (value > Number.MAX_SAFE_INTEGER) throw new StorageError('corrupt', 'key part past 2^53-1');
   return value;
 }
 
@@ -56,6 +66,7 @@ export class ByteWriter {
 
   /** LEB128, at most 8 bytes for values up to 2^53-1. */
   varint(value: number): void {
+    assert(Number.isSafeInteger(value) && value >= 0, 'a varint is an integer in [0, 2^53)');
     this.#reserve(8);
     let rest = value;
     while (rest >= 128) {
@@ -139,7 +150,7 @@ export class ByteReader {
     throw this.corrupt('has an overlong integer');
   }
 
-  /** A varint that counts things which follow, each at least `bytesEach` long: bounds allocation. */
+  /** A varint that counts things that follow, each at least `bytesEach` long: bounds allocation. */
   count(bytesEach = 1): number {
     const value = this.varint();
     if (value * bytesEach > this.remaining) throw this.corrupt('has a count past its end');
@@ -158,7 +169,12 @@ export class ByteReader {
   }
 
   text(): string {
-    return textDecoder.decode(this.lengthPrefixed());
+    const bytes = this.lengthPrefixed();
+    try {
+      return textDecoder.decode(bytes);
+    } catch (cause) {
+      throw new StorageError('corrupt', `${this.#what} has text that is not UTF-8`, { cause });
+    }
   }
 
   expectEnd(): void {
@@ -167,7 +183,8 @@ export class ByteReader {
 }
 
 const textEncoder = new TextEncoder();
-const textDecoder = new TextDecoder('utf-8', { fatal: true });
+// ignoreBOM keeps a leading U+FEFF: a name must come back as it was written.
+const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Byte order of keys: like memcmp, a prefix sorts first. */
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {

@@ -9,7 +9,7 @@ interface Waiter {
   readonly refuse: (error: StorageError) => void;
 }
 
-/** `permits` units (slots, bytes, …). A request larger than the whole is clamped to it, so it can pass. */
+/** `permits` units (slots, bytes, …). A request larger than the whole is clamped to it, to pass. */
 export class Semaphore {
   readonly capacity: number;
   #free: number;
@@ -33,13 +33,14 @@ export class Semaphore {
 
   /** Takes `count` permits now, or returns false. Never overtakes those who wait. */
   tryAcquire(count = 1): boolean {
+    assert(count >= 0, 'a count of permits is not negative');
     const wanted = Math.min(count, this.capacity);
     if (this.#closed !== undefined || this.waiting > 0 || wanted > this.#free) return false;
     this.#free -= wanted;
     return true;
   }
 
-  /** Resolves when `count` permits are held. Rejects with `aborted`, or with what `close` was given. */
+  /** Resolves when `count` permits are held; rejects with `aborted`, or what `close` was given. */
   acquire(count = 1, signal?: AbortSignal): Promise<void> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     if (this.tryAcquire(count)) return Promise.resolve();
@@ -66,6 +67,7 @@ export class Semaphore {
   }
 
   release(count = 1): void {
+    assert(count >= 0, 'a count of permits is not negative');
     this.#free += Math.min(count, this.capacity);
     assert(this.#free <= this.capacity, 'permits are returned once');
     this.#drain();

@@ -1,0 +1,202 @@
+// Blocks of durable segments that no cache holds: which frames, one ranged GET for neighbours, unseal, cache.
+//
+// Concurrent misses on a frame share one fetch. The bytes under way are bounded; who comes later waits.
+
+import { isStorageError, messageOf, StorageError } from '../base/errors.ts';
+import { Semaphore } from '../base/semaphore.ts';
+import type { BlockCache } from '../cache/block-cache.ts';
+import { SingleFlight } from '../cache/single-flight.ts';
+import { FrameKind } from '../codec/frame.ts';
+import type { Keyring } from '../codec/keyring.ts';
+import type { Sealer } from '../codec/sealer.ts';
+import type { ObjectStore } from '../objectstore/object-store.ts';
+import type { FrameTable } from './format/frame-table.ts';
+import { logName } from './format/names.ts';
+import { BLOCK_BYTES, blockOf, segmentOf } from './format/pointer.ts';
+import type { Tree } from './tree.ts';
+
+/** Sealed bytes fetched by one ranged GET at most: larger ones gain nothing and hold up small ones. */
+const RANGE_BYTES_MAX = 1024 * 1024;
+/** Plaintext bytes under way at most, over all readers. */
+const FLIGHT_BYTES_MAX = 32 * 1024 * 1024;
+
+/** A block that a reader wants: bytes [from, from + length) of it to `targetAt`. */
+export interface Miss {
+  readonly pointer: number;
+  readonly from: number;
+  readonly length: number;
+  readonly targetAt: number;
+}
+
+export interface FrameReaderComponents {
+  readonly store: ObjectStore;
+  readonly sealer: Sealer;
+  readonly keyring: Keyring;
+  readonly tree: Tree;
+  readonly cache: BlockCache;
+  readonly branch: string;
+}
+
+interface FrameRange {
+  readonly segment: number;
+  readonly table: FrameTable;
+  readonly start: number;
+  readonly end: number;
+}
+
+export class FrameReader {
+  readonly #c: FrameReaderComponents;
+  /** Plaintext of a frame, borrowed by all who joined. */
+  readonly #flights = new SingleFlight<Uint8Array>();
+  readonly #budget = new Semaphore(FLIGHT_BYTES_MAX);
+
+  constructor(components: FrameReaderComponents) {
+    this.#c = components;
+  }
+
+  /** Copies every wanted block to `target`. `corrupt` for bytes that are missing or not what was written. */
+  async read(misses: readonly Miss[], target: Uint8Array): Promise<void> {
+    const wanted = misses.map((miss) => ({ miss, segment: segmentOf(miss.pointer), block: blockOf(miss.pointer) }));
+    wanted.sort((a, b) => a.miss.pointer - b.miss.pointer);
+    const tables = new Map<number, FrameTable>();
+    for (const { segment } of wanted) {
+      if (!tables.has(segment)) tables.set(segment, await this.#c.tree.frameTable(segment));
+    }
+    // From here to the joins nothing is awaited: every frame is under way when it is joined.
+    const copies: Promise<void>[] = [];
+    let range: FrameRange | undefined;
+    let waiting: (typeof wanted)[number][] = [];
+    const start = (): void => {
+      if (range === undefined) return;
+      const flights = this.#fetch(range);
+      for (const { miss, block } of waiting) {
+        const frame = Math.floor(block / range.table.blocksPerFrame);
+        copies.push(copyOut(flights[frame - range.start]!, miss, block, range.table, target));
+      }
+      range = undefined;
+      waiting = [];
+    };
+    for (const want of wanted) {
+      const { segment, block, miss } = want;
+      const table = tables.get(segment)!;
+      const frame = Math.floor(block / table.blocksPerFrame);
+      assertFrame(table, frame, segment, block);
+      if (range?.segment === segment && frame < range.end) {
+        waiting.push(want);
+        continue;
+      }
+      const flying = this.#flights.join(segment, frame);
+      if (flying !== undefined) {
+        copies.push(copyOut(flying, miss, block, table, target));
+        continue;
+      }
+      if (range?.segment === segment && frame === range.end && fits(range, frame)) {
+        range = { ...range, end: frame + 1 };
+      } else {
+        start();
+        range = { segment, table, start: frame, end: frame + 1 };
+      }
+      waiting.push(want);
+    }
+    start();
+    await allSettledOrThrow(copies);
+  }
+
+  /** Brings blocks into the cache. */
+  async prefetch(pointers: readonly number[]): Promise<void> {
+    const misses = pointers.map((pointer) => ({ pointer, from: 0, length: 0, targetAt: 0 }));
+    await this.read(misses, NO_TARGET);
+  }
+
+  /** Registers one flight per frame of the range and begins. Returns them in order. */
+  #fetch(range: FrameRange): Promise<Uint8Array>[] {
+    const whole = this.#fetchRange(range);
+    const flights: Promise<Uint8Array>[] = [];
+    for (let frame = range.start; frame < range.end; frame++) {
+      const flight = whole.then((plain) => {
+        const frameBytes = range.table.blocksPerFrame * BLOCK_BYTES;
+        const at = (frame - range.start) * frameBytes;
+        return plain.subarray(at, at + frameBytes);
+      });
+      // Whoever wants the frame awaits it and sees the failure; a prefetch may find no one there.
+      flight.catch(() => {});
+      flights.push(this.#flights.start(range.segment, frame, flight));
+    }
+    return flights;
+  }
+
+  async #fetchRange({ segment, table, start, end }: FrameRange): Promise<Uint8Array> {
+    const { store, keyring, sealer, cache, branch } = this.#c;
+    const firstBlock = start * table.blocksPerFrame;
+    const blocks = Math.min(table.blocks, end * table.blocksPerFrame) - firstBlock;
+    const plainBytes = blocks * BLOCK_BYTES;
+    await this.#budget.acquire(plainBytes);
+    try {
+      const name = logName(branch, table.logNumber);
+      const range = { start: table.offsets[start]!, end: table.offsets[end]! };
+      const { bytes } = await store.get(name, range, { cause: 'read' });
+      const sealedLengths = new Uint32Array(end - start);
+      for (let f = start; f < end; f++) {
+        sealedLengths[f - start] = table.offsets[f + 1]! - table.offsets[f]!;
+      }
+      const plain = new Uint8Array(plainBytes);
+      const lengths = await sealer.unseal({
+        seal: keyring.sealFor(name, table.salt, table.cipher),
+        kind: FrameKind.data,
+        firstIndex: start,
+        sealed: bytes,
+        sealedLengths,
+        target: plain,
+      });
+      if (lengths.reduce((sum, length) => sum + length, 0) !== plainBytes) {
+        throw new StorageError('corrupt', `frames of ${name} have another length than their table`);
+      }
+      cache.insertRun(segment, firstBlock, blocks, plain, 0);
+      return plain;
+    } catch (error) {
+      throw asReadError(error, segment);
+    } finally {
+      this.#budget.release(plainBytes);
+    }
+  }
+}
+
+const NO_TARGET = new Uint8Array(0);
+
+function fits(range: FrameRange, frame: number): boolean {
+  return range.table.offsets[frame + 1]! - range.table.offsets[range.start]! <= RANGE_BYTES_MAX;
+}
+
+async function copyOut(
+  flight: Promise<Uint8Array>,
+  miss: Miss,
+  block: number,
+  table: FrameTable,
+  target: Uint8Array,
+): Promise<void> {
+  const plain = await flight;
+  const at = (block % table.blocksPerFrame) * BLOCK_BYTES + miss.from;
+  target.set(plain.subarray(at, at + miss.length), miss.targetAt);
+}
+
+function assertFrame(table: FrameTable, frame: number, segment: number, block: number): void {
+  if (frame + 1 < table.offsets.length && block < table.blocks) return;
+  throw new StorageError('corrupt', `segment ${segment} has no block ${block}`);
+}
+
+/** A referenced object that is gone or shorter than its table says is damage, not a missing name. */
+function asReadError(error: unknown, segment: number): unknown {
+  if (isStorageError(error, 'notFound') || isStorageError(error, 'invalid')) {
+    return new StorageError('corrupt', `data of segment ${segment} is lost: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  return error;
+}
+
+/** Waits for all, so that no one writes to the target after the call has settled; then throws the first error. */
+async function allSettledOrThrow(promises: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(promises)) {
+    if (result.status === 'rejected') throw result.reason;
+  }
+}

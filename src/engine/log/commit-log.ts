@@ -1,0 +1,387 @@
+// The write side of the log: one open segment that takes writes, a short queue of closed ones on their way to the
+// store, and the barriers that wait for them.
+//
+//   write ─► open segment ─close─► seal (workers) ─► one PUT ─► durable, in segment order ─► barriers resolve
+//
+// 1. A segment closes when it is full, on a barrier, or after a bounded idle time. Closing fixes its log number.
+// 2. Barriers group: while the PUT of one barrier is under way the next ones wait, then share one PUT. PUTs of
+//    segments that were closed because they were full run beside it.
+// 3. A barrier resolves when every log number up to its own is durable, never before.
+// 4. At most `arenas` ≤ LOG_WINDOW numbers are not durable at any time: the fence of a successor relies on it.
+// 5. A PUT-if-absent that finds someone else's object means that the writer was deposed: it stops for good.
+// 6. A store that fails does not lose anything: waiting barriers get the error, the segment stays in memory and is
+//    tried again until it is there, so that a later barrier can still succeed.
+
+import { assert } from '../../base/assert.ts';
+import type { Clock } from '../../base/clock.ts';
+import { isStorageError, messageOf, StorageError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import { sealedFrameBytesMax } from '../../codec/frame.ts';
+import type { ObjectStore } from '../../objectstore/object-store.ts';
+import type { FrameTable } from '../format/frame-table.ts';
+import { logName } from '../format/names.ts';
+import { BLOCK_BYTES } from '../format/pointer.ts';
+import type { Memtable } from '../memtable/memtable.ts';
+import { ArenaPool } from './arena.ts';
+import {
+  sealSegment,
+  type SealComponents,
+  type SealedSegment,
+  type SealSettings,
+} from './seal-segment.ts';
+import { Segment } from './segment.ts';
+
+/** A writer never has more log numbers under way than this; a fence skips as many (docs/formats/log.md). */
+export const LOG_WINDOW = 64;
+
+/** Pause before a segment whose upload failed is tried again. The retry wrapper has its own, shorter ones. */
+const REUPLOAD_DELAY_MS = 1000;
+
+export interface CommitLogSettings extends SealSettings {
+  readonly segmentBytes: number;
+  readonly arenas: number;
+  /** A segment that no barrier closes is closed after this long. */
+  readonly idleCloseMs: number;
+  /** Chunks that one segment may change: bounds its record (a trim stores no blocks). */
+  readonly touchedChunksMax: number;
+}
+
+export interface CommitLogStart {
+  readonly branch: string;
+  readonly epoch: number;
+  readonly logNumber: number;
+  readonly nextSegment: number;
+}
+
+export interface CommitLogHooks {
+  /** The memtable that the next segment's changes go to; called when a segment opens. */
+  readonly memtable: () => Memtable;
+  /** In segment order, once the object is durable; the arena is reused afterwards. */
+  readonly onDurable: (segment: Segment, table: FrameTable) => void;
+  /** The log has stopped for good. */
+  readonly onFailed: (error: StorageError) => void;
+}
+
+export interface CommitLogComponents extends SealComponents {
+  readonly store: ObjectStore;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+interface Closed {
+  readonly segment: Segment;
+  readonly logNumber: number;
+  readonly chunks: Uint8Array;
+  /** Set when the object is there. */
+  table: FrameTable | undefined;
+}
+
+interface Waiter {
+  readonly segment: number;
+  /** Goes on waiting when the store fails. */
+  readonly patient: boolean;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class CommitLog {
+  readonly #c: CommitLogComponents;
+  readonly #settings: CommitLogSettings;
+  readonly #hooks: CommitLogHooks;
+  readonly #branch: string;
+  readonly #epoch: number;
+  readonly #arenas: ArenaPool;
+  readonly #stop = new AbortController();
+  /** Segments whose plaintext is in memory, open or closed, by id. */
+  readonly resident = new Map<number, Segment>();
+  open: Segment | undefined;
+  #queue: Closed[] = [];
+  #waiters: Waiter[] = [];
+  #nextSegment: number;
+  #nextLogNumber: number;
+  #durableSegment: number;
+  #durableLogNumber: number;
+  /** The segment that a barrier closed and that is not durable yet, or 0. */
+  #barrierSegment = 0;
+  #opening: Promise<void> | undefined;
+  #failure: StorageError | undefined;
+  readonly counters = { barriers: 0, segments: 0 };
+
+  constructor(
+    components: CommitLogComponents,
+    settings: CommitLogSettings,
+    hooks: CommitLogHooks,
+    start: CommitLogStart,
+  ) {
+    assert(settings.arenas >= 2 && settings.arenas <= LOG_WINDOW, 'arenas fit the log window');
+    assert(settings.segmentBytes % settings.frameBytes === 0, 'a segment is whole frames');
+    assert(settings.frameBytes % BLOCK_BYTES === 0, 'a frame is whole blocks');
+    this.#c = components;
+    this.#settings = settings;
+    this.#hooks = hooks;
+    this.#branch = start.branch;
+    this.#epoch = start.epoch;
+    this.#nextSegment = start.nextSegment;
+    this.#nextLogNumber = start.logNumber;
+    this.#durableSegment = start.nextSegment - 1;
+    this.#durableLogNumber = start.logNumber - 1;
+    const frames = settings.segmentBytes / settings.frameBytes;
+    const sealedBytes = frames * sealedFrameBytesMax(settings.frameBytes);
+    this.#arenas = new ArenaPool(settings.arenas, settings.segmentBytes, sealedBytes);
+  }
+
+  get blocksMax(): number {
+    return this.#settings.segmentBytes / BLOCK_BYTES;
+  }
+
+  /** The newest segment that is durable together with all before it. */
+  get durableSegment(): number {
+    return this.#durableSegment;
+  }
+
+  get durableLogNumber(): number {
+    return this.#durableLogNumber;
+  }
+
+  /** Where replay would go on after everything that is closed by now. */
+  get position(): { readonly logNumber: number; readonly nextSegment: number } {
+    const open = this.open;
+    return {
+      logNumber: this.#nextLogNumber,
+      nextSegment: open === undefined ? this.#nextSegment : open.id,
+    };
+  }
+
+  throwIfFailed(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** Ends timers and retries after a last barrier; later calls are refused. */
+  stop(): void {
+    if (this.#failure === undefined) {
+      this.#failure = new StorageError('aborted', 'the engine has stopped');
+      this.#end(this.#failure);
+    }
+  }
+
+  /** Bytes that the store does not hold yet, and since when. */
+  lag(): { readonly bytes: number; readonly sinceMs: number | undefined } {
+    let bytes = 0;
+    let sinceMs: number | undefined;
+    for (const segment of this.resident.values()) {
+      if (segment.empty) continue;
+      bytes += segment.plainBytes;
+      sinceMs = Math.min(sinceMs ?? segment.openedMs, segment.openedMs);
+    }
+    return { bytes, sinceMs };
+  }
+
+  /**
+   * The open segment with room for `blocks` more blocks, closing a full one; undefined when memory for a new one
+   * must be waited for: await `room()` and ask again.
+   */
+  tryOpen(blocks: number): Segment | undefined {
+    this.throwIfFailed();
+    const open = this.open;
+    if (open !== undefined) {
+      if (open.blocks + blocks <= this.blocksMax && !this.#overfull(open)) return open;
+      this.#closeOpen();
+    }
+    if (this.#opening !== undefined) return undefined;
+    const arena = this.#arenas.tryTake();
+    return arena === undefined ? undefined : this.#openWith(arena);
+  }
+
+  #overfull(segment: Segment): boolean {
+    return segment.touchedChunks >= this.#settings.touchedChunksMax;
+  }
+
+  /** Resolves when a segment is open. Rejects when the log has stopped. */
+  room(): Promise<void> {
+    this.#opening ??= this.#openLater();
+    return this.#opening;
+  }
+
+  async #openLater(): Promise<void> {
+    try {
+      const arena = await this.#arenas.take();
+      assert(this.open === undefined, 'one segment is open at a time');
+      this.#openWith(arena);
+    } finally {
+      this.#opening = undefined;
+    }
+  }
+
+  #openWith(arena: Segment['arena']): Segment {
+    const now = this.#c.clock.monotonicMs();
+    // Asked first: it may freeze the memtable at the position before this segment.
+    const memtable = this.#hooks.memtable();
+    const segment = new Segment(this.#nextSegment++, arena, memtable, now);
+    this.open = segment;
+    this.resident.set(segment.id, segment);
+    this.#closeWhenIdle(segment);
+    return segment;
+  }
+
+  #closeWhenIdle(segment: Segment): void {
+    this.#c.clock.after(this.#settings.idleCloseMs, () => {
+      if (this.open !== segment || this.#failure !== undefined) return;
+      if (segment.empty) this.#closeWhenIdle(segment);
+      else this.#closeOpen();
+    });
+  }
+
+  /**
+   * Everything that was written before the call is durable when it settles. Returns nothing when it already is.
+   * Rejects with the store's error when the store gives up; what was written stays queued and a later barrier may
+   * succeed.
+   */
+  barrier(): void | Promise<void> {
+    this.throwIfFailed();
+    this.counters.barriers += 1;
+    const open = this.open;
+    let target = this.#durableSegment;
+    if (open !== undefined && !open.empty) {
+      target = open.id;
+      if (this.#barrierSegment === 0) this.#closeForBarrier();
+    } else if (this.#queue.length > 0) {
+      target = this.#queue.at(-1)!.segment.id;
+    }
+    if (target <= this.#durableSegment) return;
+    return new Promise<void>((resolve, reject) => {
+      this.#waiters.push({ segment: target, patient: false, resolve, reject });
+    });
+  }
+
+  /** Resolves when a closed segment and all before it are durable, however long that takes. */
+  whenDurable(segment: number): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (segment <= this.#durableSegment) return Promise.resolve();
+    return new Promise<void>((resolve, reject) => {
+      this.#waiters.push({ segment, patient: true, resolve, reject });
+    });
+  }
+
+  #closeForBarrier(): void {
+    this.#barrierSegment = this.open!.id;
+    this.#closeOpen();
+  }
+
+  /** Closes the open segment, if it holds anything, without waiting: used to cut the log at a boundary. */
+  cut(): void {
+    if (this.open !== undefined && !this.open.empty) this.#closeOpen();
+  }
+
+  #closeOpen(): void {
+    const segment = this.open!;
+    assert(!segment.empty, 'an empty segment is never closed');
+    this.open = undefined;
+    const logNumber = this.#nextLogNumber++;
+    const chunks = segment.encodeChunks();
+    const closed: Closed = { segment, logNumber, chunks, table: undefined };
+    this.#queue.push(closed);
+    this.counters.segments += 1;
+    // The upload owns its failures: it ends when the object is there, or when the log has stopped.
+    void this.#upload(closed);
+  }
+
+  async #upload(closed: Closed): Promise<void> {
+    const name = logName(this.#branch, closed.logNumber);
+    let sealed: SealedSegment | undefined;
+    while (this.#failure === undefined) {
+      try {
+        // Sealed once: a PUT that is tried again must offer the very same bytes, or it could not know its own.
+        sealed ??= await sealSegment(this.#c, this.#settings, {
+          name,
+          logNumber: closed.logNumber,
+          epoch: this.#epoch,
+          durableBefore: this.#durableLogNumber + 1,
+          segment: closed.segment,
+          chunks: closed.chunks,
+        });
+        await this.#c.store.putIfAbsent(name, sealed.body, {
+          cause: 'barrier',
+          signal: this.#stop.signal,
+        });
+        closed.table = sealed.table;
+        this.#advance();
+        return;
+      } catch (error) {
+        if (this.#failure !== undefined) return;
+        if (isStorageError(error, 'exists')) return this.fail(this.#fencedError(closed));
+        if (!isStorageError(error)) return this.fail(bugError(error));
+        this.#refuse(error);
+        this.#c.log.warn('log.upload.failed', {
+          segment: closed.segment.id,
+          error: messageOf(error),
+          retryMs: REUPLOAD_DELAY_MS,
+        });
+      }
+      await this.#c.clock.sleep(REUPLOAD_DELAY_MS, this.#stop.signal).catch(() => {});
+    }
+  }
+
+  #fencedError(closed: Closed): StorageError {
+    return new StorageError(
+      'fenced',
+      `another writer has taken over branch ${this.#branch}: log object ${closed.logNumber} is not ` +
+        `ours (we are epoch ${this.#epoch}); nothing more was acknowledged`,
+    );
+  }
+
+  /** Moves the durable mark over every object that is there, in order, and wakes those who waited for it. */
+  #advance(): void {
+    if (this.#failure !== undefined) return;
+    for (;;) {
+      const first = this.#queue[0];
+      if (first?.table === undefined) break;
+      this.#queue.shift();
+      const { segment, logNumber, table } = first;
+      this.#durableSegment = segment.id;
+      this.#durableLogNumber = logNumber;
+      this.#hooks.onDurable(segment, table);
+      this.resident.delete(segment.id);
+      this.#arenas.give(segment.arena);
+    }
+    const woken = this.#waiters.filter((waiter) => waiter.segment <= this.#durableSegment);
+    this.#waiters = this.#waiters.filter((waiter) => waiter.segment > this.#durableSegment);
+    for (const waiter of woken) waiter.resolve();
+    if (this.#barrierSegment !== 0 && this.#barrierSegment <= this.#durableSegment) {
+      this.#barrierSegment = 0;
+      const open = this.open;
+      if (open !== undefined && this.#waiters.some((waiter) => waiter.segment >= open.id)) {
+        this.#closeForBarrier();
+      }
+    }
+  }
+
+  /** Tells the barriers that wait; what they wait for stays queued. */
+  #refuse(error: StorageError): void {
+    const waiters = this.#waiters;
+    const stopped = this.#failure !== undefined;
+    this.#waiters = stopped ? [] : waiters.filter((waiter) => waiter.patient);
+    for (const waiter of waiters) if (stopped || !waiter.patient) waiter.reject(error);
+  }
+
+  /** Stops the log for good: every waiter and every later call gets `error`. */
+  fail(error: StorageError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#end(error);
+    this.#hooks.onFailed(error);
+  }
+
+  #end(error: StorageError): void {
+    this.#stop.abort(error);
+    this.#arenas.close(error);
+    this.#refuse(error);
+  }
+}
+
+function bugError(error: unknown): StorageError {
+  return new StorageError('corrupt', `the log stopped: ${messageOf(error)}`, { cause: error });
+}

@@ -1,0 +1,204 @@
+// Reading the log back: the longest prefix of contiguous log objects from where the manifest says.
+//
+// 1. List the log from the start position. Numbers that follow each other without a gap are the candidates; their
+//    records are fetched ahead, several at a time, a suffix of each object.
+// 2. Apply them in order. After a fence go on at its `resumeAt`: what lies between is void, left behind by the
+//    deposed writer.
+// 3. At the first number that is missing the prefix ends. An object beyond it whose record says that the
+//    missing number had been durable proves that an acknowledged object was lost: that is `corrupt`.
+//
+// A listing may be out of date; the caller's fence, a PUT-if-absent at the end of the prefix, settles it.
+
+import { isStorageError, StorageError } from '../../base/errors.ts';
+import type { Keyring } from '../../codec/keyring.ts';
+import type { ObjectStore } from '../../objectstore/object-store.ts';
+import { FOOTER_BYTES, openRecord, readFooter } from '../format/log-object.ts';
+import { logName, logPrefix, numberOf } from '../format/names.ts';
+import { decodeRecord, RECORD_FENCE, type CommitRecord } from '../format/records.ts';
+import { offsetsOf, type FrameTable } from '../format/frame-table.ts';
+import { LOG_WINDOW } from './commit-log.ts';
+
+/** Fetched blind: enough for the record of most objects. */
+const SUFFIX_BYTES = 32 * 1024;
+/** Records under way at a time. */
+const FETCHES_MAX = 32;
+
+export interface ReplayPosition {
+  logNumber: number;
+  nextSegment: number;
+  /** Epoch of the last fence that was passed. */
+  epoch: number;
+}
+
+export interface ReplayedCommit {
+  readonly name: string;
+  readonly commit: CommitRecord;
+  readonly table: FrameTable;
+}
+
+export interface ReplayOptions {
+  readonly store: ObjectStore;
+  readonly keyring: Keyring;
+  readonly branch: string;
+  /** Our own epoch: an object of a higher one means that someone has taken over from us. */
+  readonly ownEpoch: number;
+  readonly apply: (replayed: ReplayedCommit) => void;
+  /** Called now and then with objects applied and objects known. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+interface Opened {
+  readonly name: string;
+  readonly record: ReturnType<typeof decodeRecord>;
+  readonly table: FrameTable;
+}
+
+/** Applies the log from `position` on and moves it to the first missing number. */
+export async function replayLog(options: ReplayOptions, position: ReplayPosition): Promise<void> {
+  for (;;) {
+    const present = await listLog(options, position.logNumber);
+    const ahead = createFetchAhead(options, present);
+    for (let done = 1; ; done++) {
+      const opened = await ahead.take(position.logNumber);
+      if (opened === undefined) break;
+      applyOne(options, position, opened);
+      options.onProgress?.(done, present.size);
+    }
+    if (await endsHere(options, position, present)) return;
+  }
+}
+
+/** The numbers of all log objects from `first` on. */
+async function listLog(options: ReplayOptions, first: number): Promise<Set<number>> {
+  const present = new Set<number>();
+  const listing = options.store.list(logPrefix(options.branch), {
+    cause: 'open',
+    startAfter: logName(options.branch, first - 1),
+  });
+  for await (const page of listing) {
+    for (const object of page) {
+      const number = numberOf(object.key);
+      if (number !== undefined) present.add(number);
+    }
+  }
+  return present;
+}
+
+/** Applies one object at `position`, or throws: `fenced` for a newer writer's, `corrupt` for the impossible. */
+function applyOne(options: ReplayOptions, position: ReplayPosition, opened: Opened): void {
+  const { name, record, table } = opened;
+  if (record.epoch > options.ownEpoch) {
+    throw new StorageError('fenced', `another writer (epoch ${record.epoch}) is taking over: ${name}`);
+  }
+  if (record.type === RECORD_FENCE) {
+    if (record.epoch <= position.epoch || record.resumeAt <= position.logNumber) {
+      throw new StorageError('corrupt', `${name} is a fence that goes backwards`);
+    }
+    position.epoch = record.epoch;
+    position.logNumber = record.resumeAt;
+    return;
+  }
+  if (record.epoch !== position.epoch || record.segment !== position.nextSegment) {
+    throw new StorageError(
+      'corrupt',
+      `${name} holds segment ${record.segment} of epoch ${record.epoch}, expected segment ` +
+        `${position.nextSegment} of epoch ${position.epoch}`,
+    );
+  }
+  options.apply({ name, commit: record, table });
+  position.nextSegment += 1;
+  position.logNumber += 1;
+}
+
+/** Fetches records of present numbers ahead of the reader. A number that is not listed is probed all the same. */
+function createFetchAhead(options: ReplayOptions, present: ReadonlySet<number>) {
+  const flying = new Map<number, Promise<Opened | undefined>>();
+  let next = 0;
+  function start(number: number): void {
+    const fetching = openLogObject(options, number);
+    // The reader awaits it in its turn; until then a failure is not unhandled.
+    fetching.catch(() => {});
+    flying.set(number, fetching);
+  }
+  return {
+    take(number: number): Promise<Opened | undefined> {
+      next = Math.max(next, number);
+      while (flying.size < FETCHES_MAX && present.has(next)) {
+        if (!flying.has(next)) start(next);
+        next += 1;
+      }
+      if (!flying.has(number)) start(number);
+      const taken = flying.get(number)!;
+      flying.delete(number);
+      for (const stale of flying.keys()) if (stale < number) flying.delete(stale);
+      return taken;
+    },
+  };
+}
+
+/** The record of a log object, or undefined when there is no such object. */
+async function openLogObject(options: ReplayOptions, number: number): Promise<Opened | undefined> {
+  const { store, keyring, branch } = options;
+  const name = logName(branch, number);
+  try {
+    let { bytes, objectBytes } = await store.get(name, { suffix: SUFFIX_BYTES }, { cause: 'open' });
+    const { footer, seal } = readFooter(bytes, objectBytes, name, keyring);
+    const tailBytes = footer.recordBytes + FOOTER_BYTES;
+    if (tailBytes > objectBytes) throw new StorageError('corrupt', `${name} has an impossible record`);
+    if (tailBytes > bytes.length) {
+      ({ bytes } = await store.get(name, { suffix: tailBytes }, { cause: 'open' }));
+    }
+    const at = bytes.length - tailBytes;
+    const record = decodeRecord(openRecord(seal, bytes.subarray(at, at + footer.recordBytes)), name);
+    const isCommit = record.type !== RECORD_FENCE;
+    const offsets = offsetsOf(isCommit ? record.frameLengths : []);
+    if (offsets.at(-1)! !== objectBytes - tailBytes) {
+      throw new StorageError('corrupt', `the frames of ${name} do not fill it`);
+    }
+    const table: FrameTable = {
+      logNumber: number,
+      cipher: footer.cipher,
+      salt: footer.salt,
+      blocks: isCommit ? record.blocks : 0,
+      blocksPerFrame: isCommit ? record.blocksPerFrame : 1,
+      offsets,
+    };
+    return { name, record, table };
+  } catch (error) {
+    if (isStorageError(error, 'notFound')) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Step 3. False when the missing object has appeared meanwhile, because its writer is still at work: replay
+ * goes on. Throws `corrupt` when an object beyond it proves that it had been durable.
+ */
+async function endsHere(
+  options: ReplayOptions,
+  position: ReplayPosition,
+  present: ReadonlySet<number>,
+): Promise<boolean> {
+  const missing = position.logNumber;
+  for (const number of present) {
+    if (number <= missing) continue;
+    if (number < missing + LOG_WINDOW) {
+      const opened = await openLogObject(options, number);
+      if (opened === undefined || opened.record.type === RECORD_FENCE) continue;
+      if (opened.record.epoch !== position.epoch) continue;
+      if (opened.record.durableBefore <= missing) continue;
+    }
+    // The listing may be older than the object: look again before calling it lost.
+    if ((await openLogObject(options, missing)) !== undefined) return false;
+    throw lostObject(options, missing, number);
+  }
+  return true;
+}
+
+function lostObject(options: ReplayOptions, missing: number, witness: number): StorageError {
+  return new StorageError(
+    'corrupt',
+    `log object ${logName(options.branch, missing)} is missing, but object ${witness} proves that it ` +
+      'was durable: acknowledged writes are lost; restore it from a copy of the bucket',
+  );
+}

@@ -1,0 +1,50 @@
+// What can be tuned about the engine. Plain data, validated by whoever builds it.
+
+const MIB = 1024 * 1024;
+
+export interface DatabaseSettings {
+  readonly passphrase: string;
+  readonly branch: string;
+  /** Serves what the store holds at the time of opening; fences no one, refuses changes. */
+  readonly readOnly: boolean;
+  /** Plaintext blocks kept in memory. Block maps, tables and segments under way have their own, fixed, limits. */
+  readonly cacheMemoryBytes: number;
+  /** Called during replay with the log objects applied so far and those known. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Plaintext of one log object at most. */
+  readonly segmentBytes: number;
+  /** Plaintext of one frame: what a cold random read decompresses. */
+  readonly frameBytes: number;
+  /** Segments in memory, the open one included: bounds unsealed and uploading bytes. */
+  readonly arenas: number;
+  /** After so long without a barrier the open segment is uploaded anyway. */
+  readonly idleCloseMs: number;
+  /** Chunks that one segment may change. */
+  readonly touchedChunksMax: number;
+  /** Memory of the memtable at which it is flushed; twice as much can exist for a while. */
+  readonly memtableBytes: number;
+  /** Log objects since the last flush at which the memtable is flushed: bounds replay. */
+  readonly logObjectsMax: number;
+  /** Whole block maps kept from tables. */
+  readonly mapCacheBytes: number;
+  /** Frame tables kept from tables. */
+  readonly frameTableCacheBytes: number;
+  /** Decoded table blocks. */
+  readonly tableCacheBytes: number;
+}
+
+export const DATABASE_DEFAULTS: Omit<DatabaseSettings, 'passphrase'> = {
+  branch: 'main',
+  readOnly: false,
+  cacheMemoryBytes: 256 * MIB,
+  segmentBytes: 8 * MIB,
+  frameBytes: 64 * 1024,
+  arenas: 6,
+  idleCloseMs: 1000,
+  touchedChunksMax: 16_384,
+  memtableBytes: 16 * MIB,
+  logObjectsMax: 4096,
+  mapCacheBytes: 24 * MIB,
+  frameTableCacheBytes: 8 * MIB,
+  tableCacheBytes: 24 * MIB,
+};

@@ -1,0 +1,226 @@
+// The few objects at the root of a store that say what it is and who may read it.
+//
+//   format.json              version, store id, default cipher and compression, creation time, digest over these
+//   keys/<slot id>           the data key, wrapped by a passphrase (codec/key-slot.ts)
+//   branches/index/<n>       names → branch ids, sealed; numbered like manifests
+//   branches/<id>/manifest/1 the empty first manifest of `main`
+//
+// They are created in this order, each by PUT-if-absent, and creation that was cut short is taken up again: a store is
+// complete when `main` has a manifest.
+
+import { createHash } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
+import { isStorageError, StorageError } from '../base/errors.ts';
+import type { Rng } from '../base/rng.ts';
+import { openEnvelope, sealEnvelope } from '../codec/envelope.ts';
+import {
+  createKeySlot,
+  DEFAULT_KEY_SLOT_COST,
+  type KeySlotCost,
+  openAnyKeySlot,
+} from '../codec/key-slot.ts';
+import { createKeyring, type Keyring } from '../codec/keyring.ts';
+import { KEY_BYTES, type CipherName, type CompressionName } from '../codec/types.ts';
+import type { ObjectStore, RequestCause } from '../objectstore/object-store.ts';
+import {
+  BRANCH_INDEX_PREFIX,
+  branchIndexName,
+  FORMAT_NAME,
+  KEYS_PREFIX,
+  manifestPrefix,
+  numberOf,
+} from './format/names.ts';
+import { createManifestChain } from './manifest/manifest-chain.ts';
+import { FIRST_MANIFEST } from './manifest/manifest.ts';
+
+export const MAIN_BRANCH = 'main';
+
+const FORMAT_VERSION = 1;
+const INDEX_MAGIC = 'VARVEBRX';
+const INDEX_VERSION = 1;
+
+export interface StoreFormat {
+  readonly version: number;
+  readonly storeId: string;
+  readonly cipher: CipherName;
+  readonly compression: CompressionName;
+  readonly createdUnixMs: number;
+}
+
+export interface RootComponents {
+  readonly store: ObjectStore;
+  readonly rng: Rng;
+  readonly clock: Clock;
+}
+
+export interface InitOptions {
+  readonly passphrase: string;
+  readonly cipher: CipherName;
+  readonly compression: CompressionName;
+  /** What trying a passphrase costs; tests choose a cheap one. */
+  readonly keySlotCost?: KeySlotCost;
+}
+
+export interface StoreRoot {
+  readonly format: StoreFormat;
+  readonly keyring: Keyring;
+}
+
+/** Creates the store. `exists` when there is a complete one; one whose creation was cut short is completed. */
+export async function initStore(components: RootComponents, options: InitOptions): Promise<void> {
+  const { store, rng, clock } = components;
+  const created = await putFormat(components, options);
+  const format = created ?? (await readFormat(store, 'admin'));
+  let keyring: Keyring;
+  if ((await listAll(store, KEYS_PREFIX, 'admin')).length === 0) {
+    const dataKey = rng.bytes(KEY_BYTES);
+    const slot = await createKeySlot(rng, {
+      dataKey,
+      passphrase: options.passphrase,
+      storeId: format.storeId,
+      label: 'initial',
+      createdUnixMs: clock.unixMs(),
+      cost: options.keySlotCost ?? DEFAULT_KEY_SLOT_COST,
+    });
+    await store.putIfAbsent(KEYS_PREFIX + slot.id, [slot.bytes], { cause: 'admin' });
+    keyring = createKeyring({ dataKey, storeId: format.storeId, cipher: format.cipher });
+  } else {
+    ({ keyring } = await openRoot(store, options.passphrase, 'admin'));
+  }
+  const branches = await loadBranchIndex(store, keyring, 'admin');
+  let id = branches?.get(MAIN_BRANCH);
+  if (id === undefined) {
+    id = Buffer.from(rng.bytes(6)).toString('hex');
+    await putBranchIndex(store, keyring, rng, 1, new Map([[MAIN_BRANCH, id]]));
+  }
+  if ((await listAll(store, manifestPrefix(id), 'admin')).length > 0) {
+    throw new StorageError('exists', 'there is a store already; serve it, or choose another place');
+  }
+  await createManifestChain(store, keyring, rng, id).publish(1, FIRST_MANIFEST, 'admin');
+}
+
+/** The root of an existing store: `notFound` without one, `wrongKey`, `corrupt`. */
+export async function openRoot(
+  store: ObjectStore,
+  passphrase: string,
+  cause: RequestCause,
+): Promise<StoreRoot> {
+  const format = await readFormat(store, cause);
+  const names = await listAll(store, KEYS_PREFIX, cause);
+  if (names.length === 0) {
+    throw new StorageError(
+      'corrupt',
+      'the store has no key slot: if its creation was cut short, run "varve init" again',
+    );
+  }
+  const slots: Uint8Array[] = [];
+  for (const name of names) slots.push((await store.get(name, undefined, { cause })).bytes);
+  const dataKey = await openAnyKeySlot(slots, passphrase, format.storeId);
+  const { storeId, cipher } = format;
+  return { format, keyring: createKeyring({ dataKey, storeId, cipher }) };
+}
+
+/** The id of a branch by its name. */
+export async function findBranch(
+  store: ObjectStore,
+  keyring: Keyring,
+  name: string,
+): Promise<string> {
+  const branches = await loadBranchIndex(store, keyring, 'open');
+  const id = branches?.get(name);
+  if (id !== undefined) return id;
+  const known = [...(branches?.keys() ?? [])].join(', ');
+  throw new StorageError('notFound', `there is no branch "${name}"; there is: ${known || 'none'}`);
+}
+
+async function putFormat(
+  { store, rng, clock }: RootComponents,
+  { cipher, compression }: InitOptions,
+): Promise<StoreFormat | undefined> {
+  const format: StoreFormat = {
+    version: FORMAT_VERSION,
+    storeId: Buffer.from(rng.bytes(16)).toString('hex'),
+    cipher,
+    compression,
+    createdUnixMs: clock.unixMs(),
+  };
+  const text = JSON.stringify({ ...format, digest: digestOf(format) }, undefined, 2);
+  try {
+    await store.putIfAbsent(FORMAT_NAME, [Buffer.from(text)], { cause: 'admin' });
+    return format;
+  } catch (error) {
+    if (isStorageError(error, 'exists')) return undefined;
+    throw error;
+  }
+}
+
+/** Over the fields in one fixed order: damage to the file is told apart from a wrong passphrase. */
+function digestOf(format: StoreFormat): string {
+  const { version, storeId, cipher, compression, createdUnixMs } = format;
+  const text = JSON.stringify([version, storeId, cipher, compression, createdUnixMs]);
+  return createHash('sha256').update(text).digest('hex');
+}
+
+async function readFormat(store: ObjectStore, cause: RequestCause): Promise<StoreFormat> {
+  let bytes: Uint8Array;
+  try {
+    ({ bytes } = await store.get(FORMAT_NAME, undefined, { cause }));
+  } catch (error) {
+    if (!isStorageError(error, 'notFound')) throw error;
+    throw new StorageError('notFound', 'there is no varve store here; create it with "varve init"');
+  }
+  let parsed: StoreFormat & { readonly digest: string };
+  try {
+    // The digest below vouches for the shape: only this program writes one that matches.
+    parsed = JSON.parse(Buffer.from(bytes).toString('utf8')) as typeof parsed;
+  } catch (cause_) {
+    throw new StorageError('corrupt', `${FORMAT_NAME} is not JSON`, { cause: cause_ });
+  }
+  if (parsed === null || parsed.digest !== digestOf(parsed)) {
+    throw new StorageError('corrupt', `${FORMAT_NAME} is damaged: its digest does not match`);
+  }
+  if (parsed.version !== FORMAT_VERSION) {
+    throw new StorageError(
+      'invalid',
+      `the store has format version ${parsed.version}, this varve knows ${FORMAT_VERSION}`,
+    );
+  }
+  return parsed;
+}
+
+async function listAll(store: ObjectStore, prefix: string, cause: RequestCause): Promise<string[]> {
+  const names: string[] = [];
+  for await (const page of store.list(prefix, { cause })) {
+    for (const object of page) names.push(object.key);
+  }
+  return names;
+}
+
+async function loadBranchIndex(
+  store: ObjectStore,
+  keyring: Keyring,
+  cause: RequestCause,
+): Promise<Map<string, string> | undefined> {
+  const names = await listAll(store, BRANCH_INDEX_PREFIX, cause);
+  const highest = names.reduce((max, name) => Math.max(max, numberOf(name) ?? 0), 0);
+  if (highest === 0) return undefined;
+  const name = branchIndexName(highest);
+  const { bytes } = await store.get(name, undefined, { cause });
+  const identity = { magic: INDEX_MAGIC, versions: [INDEX_VERSION], name };
+  const plain = openEnvelope(keyring, identity, bytes);
+  return new Map(JSON.parse(Buffer.from(plain).toString('utf8')) as [string, string][]);
+}
+
+async function putBranchIndex(
+  store: ObjectStore,
+  keyring: Keyring,
+  rng: Rng,
+  number: number,
+  branches: ReadonlyMap<string, string>,
+): Promise<void> {
+  const name = branchIndexName(number);
+  const plain = Buffer.from(JSON.stringify([...branches]));
+  const identity = { magic: INDEX_MAGIC, version: INDEX_VERSION, name };
+  const sealed = sealEnvelope(keyring, rng, identity, plain, 'none');
+  await store.putIfAbsent(name, [sealed], { cause: 'admin' });
+}

@@ -1,0 +1,240 @@
+// The volumes of a branch: names and sizes, kept as one small record each (`volume/<name>`), and the handles that
+// servers hold on them. Later these names are the files of the directory /.nbd.
+//
+//   record = u8 version (1) │ varint inode │ varint sizeBytes
+//   `volumes` = u8 version (1) │ varint next inode │ varint count × text name      the directory
+//
+// A change is durable when its promise resolves. Changes are made one at a time.
+
+import { ByteReader, ByteWriter } from '../base/bytes.ts';
+import { StorageError } from '../base/errors.ts';
+import { Semaphore } from '../base/semaphore.ts';
+import { BLOCK_BYTES, type Database } from '../engine/db.ts';
+import type { BlockDevice, BlockDeviceDirectory } from './block-device.ts';
+import { createVolumeHandle } from './volume.ts';
+
+/** Names are file names: no slash, no control character, at most 255 bytes. */
+const NAME_BYTES_MAX = 255;
+/** 1 PiB: far past what one file of the tree may hold, near enough to catch a slip of a unit. */
+const SIZE_BYTES_MAX = 2 ** 50;
+const DIRECTORY_RECORD = 'volumes';
+const VERSION = 1;
+/** Inodes below are kept for the file system's own. */
+const FIRST_INODE = 16;
+
+export interface VolumeInfo {
+  readonly name: string;
+  readonly description: string;
+  readonly sizeBytes: number;
+}
+
+export interface VolumeUsage extends VolumeInfo {
+  /** Bytes stored for it, before compression. */
+  readonly usedBytes: number;
+}
+
+export interface Volumes extends BlockDeviceDirectory {
+  list(): readonly VolumeInfo[];
+  /** `exists`, or `invalid` for a bad name or size. */
+  create(name: string, sizeBytes: number): Promise<VolumeInfo>;
+  /** Grows at once; shrinking is refused unless forced, since it throws data away. */
+  resize(name: string, sizeBytes: number, options: { readonly force: boolean }): Promise<VolumeInfo>;
+  /** Refused while a client has it open. */
+  remove(name: string): Promise<VolumeInfo>;
+  /** Walks the volume's maps. `notFound`. */
+  usage(name: string): Promise<VolumeUsage>;
+}
+
+interface Entry {
+  readonly inode: number;
+  sizeBytes: number;
+  handles: number;
+}
+
+/** Reads the directory of volumes. `readAheadBytes` bounds what a sequential reader has fetched for it. */
+export async function openVolumes(
+  database: Database,
+  settings: { readonly readAheadBytes: number },
+): Promise<Volumes> {
+  const volumes = new VolumeTable(database, settings.readAheadBytes);
+  await volumes.load();
+  return volumes;
+}
+
+class VolumeTable implements Volumes {
+  readonly #database: Database;
+  readonly #readAheadBytes: number;
+  readonly #entries = new Map<string, Entry>();
+  readonly #changing = new Semaphore(1);
+  #nextInode = FIRST_INODE;
+
+  constructor(database: Database, readAheadBytes: number) {
+    this.#database = database;
+    this.#readAheadBytes = readAheadBytes;
+  }
+
+  async load(): Promise<void> {
+    const bytes = await this.#database.meta(DIRECTORY_RECORD);
+    if (bytes === undefined) return;
+    const reader = versioned(bytes, 'the directory of volumes');
+    this.#nextInode = reader.varint();
+    const count = reader.count();
+    for (let i = 0; i < count; i++) {
+      const name = reader.text();
+      const record = await this.#database.meta(recordName(name));
+      if (record === undefined) throw new StorageError('corrupt', `volume "${name}" has no record`);
+      const fields = versioned(record, `volume "${name}"`);
+      const inode = fields.varint();
+      this.#entries.set(name, { inode, sizeBytes: fields.varint(), handles: 0 });
+    }
+  }
+
+  list(): readonly VolumeInfo[] {
+    return [...this.#entries].map(([name, entry]) => infoOf(name, entry));
+  }
+
+  open(name: string): BlockDevice {
+    const entry = this.#find(name);
+    entry.handles += 1;
+    return createVolumeHandle({
+      ...infoOf(name, entry),
+      database: this.#database,
+      inode: entry.inode,
+      readAheadBytes: this.#readAheadBytes,
+      onClose: () => {
+        entry.handles -= 1;
+      },
+    });
+  }
+
+  create(name: string, sizeBytes: number): Promise<VolumeInfo> {
+    return this.#change(async () => {
+      checkName(name);
+      checkSize(sizeBytes);
+      if (this.#entries.has(name)) throw new StorageError('exists', `volume "${name}" exists`);
+      const entry: Entry = { inode: this.#nextInode, sizeBytes, handles: 0 };
+      this.#nextInode += 1;
+      this.#entries.set(name, entry);
+      await this.#save(name, entry);
+      return infoOf(name, entry);
+    });
+  }
+
+  resize(name: string, sizeBytes: number, options: { force: boolean }): Promise<VolumeInfo> {
+    return this.#change(async () => {
+      checkSize(sizeBytes);
+      const entry = this.#find(name);
+      const before = entry.sizeBytes;
+      if (sizeBytes < before && !options.force) {
+        throw new StorageError(
+          'invalid',
+          `volume "${name}" has ${before} bytes: shrinking it to ${sizeBytes} throws the rest away; ` +
+            'say --force if that is meant',
+        );
+      }
+      if (sizeBytes < before && entry.handles > 0) throw inUse(name);
+      entry.sizeBytes = sizeBytes;
+      if (sizeBytes < before) {
+        // What is cut off must not come back when the volume grows again.
+        await this.#database.zero(entry.inode, sizeBytes, before - sizeBytes, false);
+      }
+      await this.#save(name, entry);
+      return infoOf(name, entry);
+    });
+  }
+
+  remove(name: string): Promise<VolumeInfo> {
+    return this.#change(async () => {
+      const entry = this.#find(name);
+      if (entry.handles > 0) throw inUse(name);
+      this.#entries.delete(name);
+      await this.#database.zero(entry.inode, 0, entry.sizeBytes, false);
+      await this.#save(name, undefined);
+      return infoOf(name, entry);
+    });
+  }
+
+  async usage(name: string): Promise<VolumeUsage> {
+    const entry = this.#find(name);
+    const usedBytes = await this.#database.usedBytes(entry.inode);
+    return { ...infoOf(name, entry), usedBytes };
+  }
+
+  #find(name: string): Entry {
+    const entry = this.#entries.get(name);
+    if (entry !== undefined) return entry;
+    const known = [...this.#entries.keys()].join(', ') || 'none';
+    throw new StorageError('notFound', `there is no volume "${name}"; there is: ${known}`);
+  }
+
+  async #change<T>(work: () => Promise<T>): Promise<T> {
+    await this.#changing.acquire();
+    try {
+      return await work();
+    } finally {
+      this.#changing.release();
+    }
+  }
+
+  /**
+   * Writes one volume's record and the directory, and makes both durable. A crash may come between the two: the
+   * directory never names a record that is not there.
+   */
+  async #save(name: string, entry: Entry | undefined): Promise<void> {
+    const out = new ByteWriter();
+    out.u8(VERSION);
+    out.varint(this.#nextInode);
+    out.varint(this.#entries.size);
+    for (const known of this.#entries.keys()) out.text(known);
+    const database = this.#database;
+    if (entry !== undefined) await database.putMeta(recordName(name), encodeEntry(entry));
+    await database.putMeta(DIRECTORY_RECORD, out.finish());
+    if (entry === undefined) await database.putMeta(recordName(name), undefined);
+    await database.barrier();
+  }
+}
+
+function recordName(name: string): string {
+  return `volume/${name}`;
+}
+
+function encodeEntry(entry: Entry): Uint8Array {
+  const out = new ByteWriter(16);
+  out.u8(VERSION);
+  out.varint(entry.inode);
+  out.varint(entry.sizeBytes);
+  return out.finish();
+}
+
+function versioned(bytes: Uint8Array, what: string): ByteReader {
+  const reader = new ByteReader(bytes, what);
+  if (reader.u8() !== VERSION) throw reader.corrupt('has an unknown version');
+  return reader;
+}
+
+function infoOf(name: string, { sizeBytes }: Entry): VolumeInfo {
+  return { name, sizeBytes, description: `varve volume ${name}` };
+}
+
+function inUse(name: string): StorageError {
+  return new StorageError('invalid', `volume "${name}" is in use: disconnect its clients first`);
+}
+
+function checkName(name: string): void {
+  const bytes = Buffer.byteLength(name);
+  const ok = bytes > 0 && bytes <= NAME_BYTES_MAX && !/[/\p{Cc}]/u.test(name);
+  if (ok && name !== '.' && name !== '..') return;
+  throw new StorageError(
+    'invalid',
+    `"${name}" is no volume name: 1 to ${NAME_BYTES_MAX} bytes without "/" and control characters`,
+  );
+}
+
+function checkSize(sizeBytes: number): void {
+  const ok = Number.isSafeInteger(sizeBytes) && sizeBytes > 0 && sizeBytes <= SIZE_BYTES_MAX;
+  if (ok && sizeBytes % BLOCK_BYTES === 0) return;
+  throw new StorageError(
+    'invalid',
+    `${sizeBytes} is no volume size: a multiple of ${BLOCK_BYTES} bytes, at most 1 PiB`,
+  );
+}
