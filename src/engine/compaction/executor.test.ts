@@ -10,6 +10,7 @@ import type { Combine } from '../table/merge.ts';
 import { openRun } from '../table/run.ts';
 import type { Run, SortedRun } from '../table/run.ts';
 import { writeRun } from '../table/run-writer.ts';
+import { TABLE_DEFAULTS } from '../table/settings.ts';
 import { compactionScan } from '../table/table-cursor.ts';
 import { createTestWorld, drain, entryTexts, frozenClock, hex } from '../table/testing.ts';
 import { randomEntries, rejectsWith, sortedEntries, TINY_SETTINGS } from '../table/testing.ts';
@@ -119,7 +120,7 @@ test('the event loop gets its turns, by the clock and by the number of entries',
         turns += 1;
       },
     };
-    const world = { ...createTestWorld({ ...TINY_SETTINGS, tableBytes: 1_000_000 }), clock };
+    const world = { ...createTestWorld(TABLE_DEFAULTS), clock };
     const runs = await putRuns(world, [randomEntries(rng, 20_000)]);
     turns = 0;
     let lastId = 1_000_000;

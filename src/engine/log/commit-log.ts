@@ -105,6 +105,7 @@ export class CommitLog {
   #barrierSegment = 0;
   #opening: Promise<void> | undefined;
   #failure: StorageError | undefined;
+  #cancelIdle: () => void = () => {};
   readonly counters = { barriers: 0, segments: 0 };
 
   constructor(
@@ -228,8 +229,7 @@ export class CommitLog {
   }
 
   #closeWhenIdle(segment: Segment): void {
-    this.#c.clock.after(this.#settings.idleCloseMs, () => {
-      if (this.open !== segment || this.#failure !== undefined) return;
+    this.#cancelIdle = this.#c.clock.after(this.#settings.idleCloseMs, () => {
       if (segment.empty) this.#closeWhenIdle(segment);
       else this.#closeOpen();
     });
@@ -271,15 +271,11 @@ export class CommitLog {
     this.#closeOpen();
   }
 
-  /** Closes the open segment, if it holds anything, without waiting: used to cut the log at a boundary. */
-  cut(): void {
-    if (this.open !== undefined && !this.open.empty) this.#closeOpen();
-  }
-
   #closeOpen(): void {
     const segment = this.open!;
     assert(!segment.empty, 'an empty segment is never closed');
     this.open = undefined;
+    this.#cancelIdle();
     const logNumber = this.#nextLogNumber++;
     const chunks = segment.encodeChunks();
     const closed: Closed = { segment, logNumber, chunks, table: undefined };
@@ -376,6 +372,7 @@ export class CommitLog {
   }
 
   #end(error: StorageError): void {
+    this.#cancelIdle();
     this.#stop.abort(error);
     this.#arenas.close(error);
     this.#refuse(error);
