@@ -124,3 +124,23 @@ test('an entry of the usual shape costs four bytes beside its value', () => {
   const each = builder.finish().length / count - 10;
   equal(each < 4.1, true, `${each} bytes`);
 });
+
+test('no key that is missing is found in the place of a neighbour', () => {
+  const all: Uint8Array[] = [];
+  for (let length = 0; length <= 5; length++) {
+    for (let bits = 0; bits < 1 << length; bits++) {
+      all.push(Uint8Array.from({ length }, (_, i) => (bits >> i) & 1));
+    }
+  }
+  const chosen = fc.array(fc.boolean(), { minLength: all.length, maxLength: all.length });
+  fc.assert(
+    fc.property(chosen, (present) => {
+      const some = all.filter((_, i) => i === 0 || present[i]);
+      const list = sortedEntries(some.map((one) => ({ key: one, value: one })));
+      const block = new Block(build(list), 'test');
+      for (const [i, one] of all.entries()) {
+        deepEqual(block.get(one), i === 0 || present[i] ? one : undefined);
+      }
+    }),
+  );
+});
