@@ -1,0 +1,447 @@
+// The protocol's failure table: what the S3 store makes of a server that misbehaves in one way at a
+// time.
+
+import assert from 'node:assert/strict';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, it } from 'node:test';
+import { crc32 } from 'node:zlib';
+import { isStorageError, type StorageErrorKind } from '../../base/errors.ts';
+import { silentLog } from '../../base/log.ts';
+import { createSeededRng } from '../../base/rng.ts';
+import { bytesOf, listAll, rejectsWith } from '../conformance.ts';
+import { createManualClock, type ManualClock } from '../manual-clock.ts';
+import type { ObjectStore } from '../object-store.ts';
+import { withRetry } from '../retry.ts';
+import { cachedCredentials, staticCredentials, type Credentials } from './credentials.ts';
+import { createS3Store, type S3StoreSettings } from './s3-store.ts';
+
+const options = { cause: 'admin' } as const;
+
+type Handler = (request: IncomingMessage, response: ServerResponse, body: Buffer) => void;
+
+interface Bench {
+  readonly store: ObjectStore;
+  /** The same with retries on top. */
+  readonly retrying: ObjectStore;
+  readonly clock: ManualClock;
+  /** Each request as `METHOD /path`, in order of arrival. */
+  readonly seen: readonly string[];
+  /** Resolves when the n-th request (from 1) has arrived whole. */
+  readonly arrival: (n: number) => Promise<void>;
+}
+
+/**
+ * Runs `test` against a server that answers its n-th request with the n-th handler, the last one
+ * for ever.
+ */
+async function withServer(
+  handlers: readonly Handler[],
+  test: (bench: Bench) => Promise<void>,
+  overrides: Partial<S3StoreSettings> = {},
+): Promise<void> {
+  const seen: string[] = [];
+  const waiters: { readonly n: number; readonly resolve: () => void }[] = [];
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('error', () => {});
+    request.on('end', () => {
+      seen.push(`${request.method} ${request.url}`);
+      for (const waiter of waiters) if (waiter.n <= seen.length) waiter.resolve();
+      const handler = handlers[Math.min(seen.length, handlers.length) - 1]!;
+      handler(request, response, Buffer.concat(chunks));
+    });
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const clock = createManualClock();
+  const store = createS3Store({
+    bucket: 'bucket',
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    region: 'us-east-1',
+    addressing: 'path',
+    credentials: staticCredentials({ accessKeyId: 'AK', secretAccessKey: 'SK' }),
+    clock,
+    log: silentLog,
+    requestTimeoutMs: 1000,
+    ...overrides,
+  });
+  const retrying = withRetry(store, {
+    clock,
+    rng: createSeededRng(1),
+    log: silentLog,
+    attemptTimeoutMs: 100_000,
+    totalDeadlineMs: 1_000_000,
+    baseDelayMs: 10,
+    maxDelayMs: 100,
+  });
+  const arrival = (n: number): Promise<void> =>
+    seen.length >= n ? Promise.resolve() : new Promise((resolve) => waiters.push({ n, resolve }));
+  try {
+    await test({ store, retrying, clock, seen, arrival });
+    assert.equal(clock.pending(), 0, 'no deadline is left behind');
+  } finally {
+    await store.close();
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  }
+}
+
+function reply(
+  status: number,
+  body: string | Uint8Array = '',
+  headers: Record<string, string> = {},
+): Handler {
+  return (request, response) => {
+    const length = request.method === 'HEAD' ? {} : { 'content-length': Buffer.byteLength(body) };
+    response.writeHead(status, { ...length, ...headers });
+    response.end(request.method === 'HEAD' ? '' : body);
+  };
+}
+
+function fail(status: number, code: string): Handler {
+  return reply(
+    status,
+    `<?xml version="1.0"?><Error><Code>${code}</Code><Message>m</Message></Error>`,
+  );
+}
+
+/** Promises ten bytes, sends four, and cuts the connection. */
+const shortBody: Handler = (_request, response) => {
+  response.writeHead(200, { 'content-length': '10' });
+  response.write('0123', () => response.destroy());
+};
+
+const reset: Handler = (request) => request.socket.resetAndDestroy();
+const hang: Handler = () => {};
+
+const hangInBody: Handler = (_request, response) => {
+  response.writeHead(200, { 'content-length': '10' });
+  response.write('0123');
+};
+
+describe('errors by status and code', () => {
+  const table: readonly (readonly [number, string, StorageErrorKind, boolean])[] = [
+    [400, 'InvalidArgument', 'invalid', false],
+    [400, 'AuthorizationHeaderMalformed', 'invalid', false],
+    [400, 'RequestTimeout', 'unavailable', true],
+    [400, 'BadDigest', 'unavailable', true],
+    [400, 'XAmzContentSHA256Mismatch', 'unavailable', true],
+    [400, 'IncompleteBody', 'unavailable', true],
+    [301, 'PermanentRedirect', 'invalid', false],
+    [403, 'AccessDenied', 'denied', false],
+    [403, 'SignatureDoesNotMatch', 'denied', false],
+    [403, 'RequestTimeTooSkewed', 'denied', false],
+    [403, 'QuotaExceeded', 'noSpace', true],
+    [401, 'Whatever', 'denied', false],
+    [404, 'NoSuchKey', 'notFound', false],
+    [404, 'NoSuchBucket', 'invalid', false],
+    [405, 'MethodNotAllowed', 'invalid', false],
+    [409, 'ConditionalRequestConflict', 'unavailable', true],
+    [412, 'PreconditionFailed', 'exists', false],
+    [416, 'InvalidRange', 'invalid', false],
+    [429, 'TooManyRequests', 'unavailable', true],
+    [500, 'InternalError', 'unavailable', true],
+    [501, 'NotImplemented', 'invalid', false],
+    [503, 'SlowDown', 'unavailable', true],
+    [503, 'ServiceUnavailable', 'unavailable', true],
+    [507, 'InsufficientStorage', 'noSpace', true],
+  ];
+  for (const [status, code, kind, retryable] of table) {
+    it(`${status} ${code} is ${kind}${retryable ? ', to be tried again' : ''}`, async () => {
+      await withServer([fail(status, code)], async ({ store, seen }) => {
+        const range = { start: 0, end: 1 };
+        for (const request of [
+          () => store.putIfAbsent('k', [bytesOf('x')], options),
+          () => store.get('k', range, options),
+        ]) {
+          await assert.rejects(
+            request(),
+            (error) => isStorageError(error, kind) && error.retryable === retryable,
+          );
+        }
+        assert.equal(seen.length, 2);
+      });
+    });
+  }
+
+  it('go by the status when the body is no S3 error', async () => {
+    for (const body of ['', '<html>no</html>', '<Error><Code>x', '<Error>&bad;<Code>&x;</Code>']) {
+      await withServer([reply(502, body)], async ({ store }) => {
+        await rejectsWith(store.get('k', undefined, options), 'unavailable');
+      });
+      await withServer([reply(404, body)], async ({ store }) => {
+        await rejectsWith(store.get('k', undefined, options), 'notFound');
+        await rejectsWith(listAll(store, ''), 'invalid');
+        assert.equal(await store.head('k', options), undefined);
+        await store.delete('k', options);
+      });
+    }
+  });
+
+  it('never take a redirect, a partial answer or an interim one for success', async () => {
+    await withServer([reply(307, '')], async ({ store }) => {
+      await rejectsWith(store.putIfAbsent('k', [bytesOf('x')], options), 'unavailable');
+    });
+    const partial = reply(206, 'abc', { 'content-range': 'bytes 0-2/10' });
+    await withServer([partial], async ({ store }) => {
+      await rejectsWith(store.get('k', undefined, options), 'unavailable');
+    });
+  });
+});
+
+describe('a connection that fails', () => {
+  it('is unavailable when it is reset, before the answer or within', async () => {
+    await withServer([reset], async ({ store }) => {
+      await rejectsWith(store.putIfAbsent('k', [bytesOf('x')], options), 'unavailable');
+      await rejectsWith(store.get('k', undefined, options), 'unavailable');
+      await rejectsWith(store.head('k', options), 'unavailable');
+      await rejectsWith(listAll(store, ''), 'unavailable');
+    });
+    await withServer([shortBody], async ({ store }) => {
+      await rejectsWith(store.get('k', undefined, options), 'unavailable');
+      await rejectsWith(store.get('k', { suffix: 10 }, options), 'unavailable');
+      await rejectsWith(listAll(store, ''), 'unavailable');
+    });
+  });
+
+  it('is unavailable when nobody listens', async () => {
+    await withServer(
+      [reset],
+      async ({ store }) => {
+        await rejectsWith(store.get('k', undefined, options), 'unavailable');
+      },
+      { endpoint: 'http://127.0.0.1:1' },
+    );
+  });
+
+  it('is tried again, and then succeeds', async () => {
+    const first = [reset, shortBody, fail(503, 'SlowDown'), fail(500, 'InternalError')];
+    await withServer([...first, reply(200, 'whole')], async ({ retrying, seen }) => {
+      const { bytes } = await retrying.get('k', undefined, options);
+      assert.equal(Buffer.from(bytes).toString(), 'whole');
+      assert.equal(seen.length, 5);
+    });
+  });
+
+  it('sends the whole body again, in several parts too', async () => {
+    const bodies: Buffer[] = [];
+    const note =
+      (handler: Handler): Handler =>
+      (request, response, body) => {
+        bodies.push(body);
+        assert.equal(request.headers['content-length'], '6');
+        assert.equal(request.headers['if-none-match'], '*');
+        handler(request, response, body);
+      };
+    await withServer([note(reset), note(reply(200))], async ({ retrying }) => {
+      await retrying.putIfAbsent('k', [bytesOf('ab'), bytesOf(''), bytesOf('cdef')], options);
+    });
+    assert.deepEqual(bodies.map(String), ['abcdef', 'abcdef']);
+  });
+});
+
+describe('a server that hangs', () => {
+  // What is given up must free its connection, or nothing else would get through.
+  const oneConnection = { connectionsMax: 1 };
+
+  for (const [where, handler] of [
+    ['before it answers', hang],
+    ['within its answer', hangInBody],
+  ] as const) {
+    it(`${where} is unavailable at the deadline, and tried again`, async () => {
+      await withServer(
+        [handler, reply(200, 'late')],
+        async (bench) => {
+          const pending = bench.retrying.get('k', undefined, options);
+          await bench.arrival(1);
+          bench.clock.advance(999);
+          assert.equal(bench.seen.length, 1);
+          bench.clock.advance(1);
+          assert.equal(Buffer.from((await pending).bytes).toString(), 'late');
+        },
+        oneConnection,
+      );
+    });
+
+    it(`${where} is given up when the caller says so`, async () => {
+      await withServer(
+        [handler, reply(200, 'next')],
+        async (bench) => {
+          const controller = new AbortController();
+          const signal = controller.signal;
+          const pending = bench.store.get('k', undefined, { ...options, signal });
+          await bench.arrival(1);
+          controller.abort();
+          await rejectsWith(pending, 'aborted');
+          const { bytes } = await bench.store.get('k', undefined, options);
+          assert.equal(Buffer.from(bytes).toString(), 'next');
+        },
+        oneConnection,
+      );
+    });
+  }
+
+  it('holds up as many requests as connections; the others can be given up', async () => {
+    await withServer(
+      [hang],
+      async ({ store, clock, seen, arrival }) => {
+        const controller = new AbortController();
+        const first = store.head('a', options);
+        await arrival(1);
+        const second = store.head('b', { ...options, signal: controller.signal });
+        await clock.yieldTurn();
+        controller.abort();
+        await rejectsWith(second, 'aborted');
+        clock.advance(1000);
+        await rejectsWith(first, 'unavailable');
+        assert.deepEqual(seen, ['HEAD /bucket/a']);
+      },
+      { connectionsMax: 1 },
+    );
+  });
+});
+
+describe('a put in doubt', () => {
+  it('has succeeded when the object that is there is our own', async () => {
+    // The first put happens, but its reply is lost; the second finds the key taken; the read shows
+    // why.
+    let stored: Buffer = Buffer.alloc(0);
+    const takeAndReset: Handler = (request, _response, body) => {
+      stored = body;
+      request.socket.resetAndDestroy();
+    };
+    const give: Handler = (request, response, body) => {
+      const range = `bytes 0-${stored.length - 1}/${stored.length}`;
+      reply(206, stored, { 'content-range': range })(request, response, body);
+    };
+    const script = [takeAndReset, fail(412, 'PreconditionFailed'), give];
+    await withServer(script, async ({ retrying, seen }) => {
+      await retrying.putIfAbsent('k', [bytesOf('mine')], options);
+      assert.deepEqual(seen, ['PUT /bucket/k', 'PUT /bucket/k', 'GET /bucket/k']);
+    });
+  });
+
+  it('has failed with exists when it is somebody else’s', async () => {
+    const give = reply(206, 'hers', { 'content-range': 'bytes 0-3/4' });
+    const script = [reset, fail(412, 'PreconditionFailed'), give];
+    await withServer(script, async ({ retrying }) => {
+      await rejectsWith(retrying.putIfAbsent('k', [bytesOf('mine')], options), 'exists');
+    });
+  });
+
+  it('is tried again after a conflict of two conditional puts', async () => {
+    const script = [fail(409, 'ConditionalRequestConflict'), reply(200)];
+    await withServer(script, async ({ retrying, seen }) => {
+      await retrying.putIfAbsent('k', [bytesOf('mine')], options);
+      assert.equal(seen.length, 2);
+    });
+  });
+});
+
+describe('an answer that is not what was asked for', () => {
+  const range = { start: 2, end: 6 };
+  const bad: readonly (readonly [string, Handler])[] = [
+    ['without Content-Range', reply(206, 'abcd')],
+    ['of another range', reply(206, 'abcd', { 'content-range': 'bytes 0-3/10' })],
+    ['that begins elsewhere', reply(206, 'abcd', { 'content-range': 'bytes 1-5/10' })],
+    ['that is too short', reply(206, 'abc', { 'content-range': 'bytes 2-4/10' })],
+    ['whose body does not fit', reply(206, 'abc', { 'content-range': 'bytes 2-5/10' })],
+    ['that is too long', reply(206, 'abcdef', { 'content-range': 'bytes 2-7/10' })],
+    ['of the whole, which is longer', reply(200, '0123456789')],
+    ['with a senseless Content-Range', reply(206, 'abcd', { 'content-range': 'bytes 2-5/*' })],
+  ];
+  for (const [what, handler] of bad) {
+    it(`${what} is unavailable`, async () => {
+      await withServer([handler], async ({ store }) => {
+        await rejectsWith(store.get('k', range, options), 'unavailable');
+      });
+    });
+  }
+
+  it('may be the whole of a small object', async () => {
+    await withServer([reply(200, '0123')], async ({ store }) => {
+      const { bytes, objectBytes } = await store.get('k', range, options);
+      assert.deepEqual([Buffer.from(bytes).toString(), objectBytes], ['23', 4]);
+      const suffix = await store.get('k', { suffix: 4 }, options);
+      assert.equal(Buffer.from(suffix.bytes).toString(), '0123');
+    });
+  });
+
+  it('is found out by the checksum that the store keeps', async () => {
+    const sum = Buffer.alloc(4);
+    sum.writeUInt32BE(crc32('whole'));
+    const header = { 'x-amz-checksum-crc32': sum.toString('base64') };
+    await withServer([reply(200, 'whale', header), reply(200, 'whole', header)], async (bench) => {
+      await rejectsWith(bench.store.get('k', undefined, options), 'unavailable');
+      const { bytes } = await bench.store.get('k', undefined, options);
+      assert.equal(Buffer.from(bytes).toString(), 'whole');
+    });
+  });
+
+  it('is no empty suffix because the server refuses suffixes', async () => {
+    const head = reply(200, '', { 'content-length': '10' });
+    await withServer([fail(416, 'InvalidRange'), head], async ({ store }) => {
+      await rejectsWith(store.get('k', { suffix: 4 }, options), 'invalid');
+    });
+  });
+
+  it('is no listing when it is out of order, cut short or not XML', async () => {
+    const entry = (key: string): string => `<Contents><Key>${key}</Key><Size>1</Size></Contents>`;
+    const listing = (inner: string): string =>
+      `<ListBucketResult>${inner}<IsTruncated>false</IsTruncated></ListBucketResult>`;
+    await withServer([reply(200, listing(entry('b') + entry('a')))], async ({ store }) => {
+      await rejectsWith(listAll(store, ''), 'invalid');
+    });
+    const whole = listing(entry('a'));
+    await withServer([reply(200, whole.slice(0, -5))], async ({ store }) => {
+      await rejectsWith(listAll(store, ''), 'unavailable');
+    });
+    await withServer([reply(200, '{}')], async ({ store }) => {
+      await rejectsWith(listAll(store, ''), 'unavailable');
+    });
+    await withServer([reply(200, whole)], async ({ store }) => {
+      assert.deepEqual(await listAll(store, ''), [[{ key: 'a', bytes: 1 }]]);
+    });
+  });
+});
+
+describe('credentials that expired', () => {
+  const old: Credentials = { accessKeyId: 'OLD', secretAccessKey: 's', sessionToken: 't1' };
+  const fresh: Credentials = { accessKeyId: 'NEW', secretAccessKey: 's', sessionToken: 't2' };
+  const byToken: Handler = (request, response, body) => {
+    const good = request.headers['x-amz-security-token'] === 't2';
+    (good ? reply(200, 'ok') : fail(400, 'ExpiredToken'))(request, response, body);
+  };
+
+  it('are renewed once, for however many requests find out', async () => {
+    const loads: boolean[] = [];
+    const load = async (force: boolean): Promise<Credentials> => {
+      loads.push(force);
+      return force ? fresh : old;
+    };
+    const deps = { clock: createManualClock(), log: silentLog };
+    await withServer(
+      [byToken],
+      async ({ store }) => {
+        const reads = Array.from({ length: 5 }, () => store.get('k', undefined, options));
+        for (const { bytes } of await Promise.all(reads)) {
+          assert.equal(Buffer.from(bytes).toString(), 'ok');
+        }
+        assert.deepEqual(loads, [false, true]);
+      },
+      { credentials: cachedCredentials(load, deps) },
+    );
+  });
+
+  it('are an error when the renewed ones are refused too', async () => {
+    await withServer(
+      [byToken],
+      async ({ store, seen }) => {
+        await rejectsWith(store.get('k', undefined, options), 'denied');
+        assert.equal(seen.length, 2);
+      },
+      { credentials: staticCredentials(old) },
+    );
+  });
+});
