@@ -1,4 +1,5 @@
-// A broken invariant is a programmer's error: it must stop the work at hand, never be worked around.
+// A broken invariant is a programmer's error: it must stop the work at hand, never be worked
+// around.
 
 export class AssertionError extends Error {
   override readonly name = 'AssertionError';

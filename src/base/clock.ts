@@ -7,8 +7,12 @@ export interface Clock {
   unixMs(): number;
   /** Resolves after `ms` milliseconds; rejects with `aborted` when the signal fires first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  /** Calls `callback` once after `ms`. The returned function cancels it. Does not hold the process. */
+  /**
+   * Calls `callback` once after `ms`. The returned function cancels it. Does not hold the process.
+   */
   after(ms: number, callback: () => void): () => void;
-  /** Resolves in a later turn of the event loop, so that sockets are served between slices of work. */
+  /**
+   * Resolves in a later turn of the event loop, so that sockets are served between slices of work.
+   */
   yieldTurn(): Promise<void>;
 }

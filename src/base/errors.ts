@@ -1,5 +1,5 @@
-// Operating errors: everything that can go wrong without a bug. Callers branch on `kind`, never on the
-// message; each protocol maps kinds to its own codes in exactly one table.
+// Operating errors: everything that can go wrong without a bug. Callers branch on `kind`, never on
+// the message; each protocol maps kinds to its own codes in exactly one table.
 
 export type StorageErrorKind =
   | 'notFound' // no object, volume or key of that name
@@ -20,7 +20,9 @@ export interface StorageErrorOptions {
   readonly cause?: unknown;
 }
 
-/** An operating error. The message says what happened, to what, and where possible what to do next. */
+/**
+ * An operating error. The message says what happened, to what, and where possible what to do next.
+ */
 export class StorageError extends Error {
   override readonly name = 'StorageError';
   readonly kind: StorageErrorKind;

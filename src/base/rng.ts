@@ -1,13 +1,18 @@
 // Randomness as a component, so that the simulator can own it. The real one is in system.ts.
 
 export interface Rng {
-  /** Fresh random bytes, owned by the caller. Fit for keys and salts when the source is the system's. */
+  /**
+   * Fresh random bytes, owned by the caller. Fit for keys and salts when the source is the
+   * system's.
+   */
   bytes(count: number): Uint8Array;
   /** Uniform in [0, 1). For jitter and sampling, never for secrets. */
   float(): number;
 }
 
-/** A deterministic generator (xoshiro128**), for tests and simulation. `seed` is any 32-bit integer. */
+/**
+ * A deterministic generator (xoshiro128**), for tests and simulation. `seed` is any 32-bit integer.
+ */
 export function createSeededRng(seed: number): Rng {
   const state = new Uint32Array(4);
   let mix = seed >>> 0;

@@ -51,7 +51,10 @@ test('random writes, trims and reopens agree with a byte array', async () => {
       } else if (pick < 0.9) {
         const target = new Uint8Array(length);
         await db.read(INODE, offset, target);
-        assert.ok(Buffer.compare(target, model.subarray(offset, offset + length)) === 0, `${seed} ${step}`);
+        assert.ok(
+          Buffer.compare(target, model.subarray(offset, offset + length)) === 0,
+          `${seed} ${step}`,
+        );
       } else if (pick < 0.97) {
         await db.barrier();
       } else if (pick < 0.985) {

@@ -1,6 +1,7 @@
-// The one public door of the engine: files of 4 KiB blocks and small named records in one branch of a store, changed
-// in order, made durable by barriers. ARCHITECTURE.md has the map; the write path is file-writer.ts → log/, the
-// read path is file-reader.ts → frame-reader.ts, the tree is tree.ts, the background is maintenance.ts.
+// The one public door of the engine: files of 4 KiB blocks and small named records in one branch of
+// a store, changed in order, made durable by barriers. ARCHITECTURE.md has the map; the write path
+// is file-writer.ts → log/, the read path is file-reader.ts → frame-reader.ts, the tree is tree.ts,
+// the background is maintenance.ts.
 
 import { assert } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
@@ -46,7 +47,10 @@ export interface DatabaseStatus {
   readonly acknowledged: number;
   /** The newest segment that the store holds together with all before it. */
   readonly durable: number;
-  /** Bytes written that the store does not hold yet, and for how long the oldest of them have waited. */
+  /**
+   * Bytes written that the store does not hold yet, and for how long the oldest of them have
+   * waited.
+   */
   readonly lagBytes: number;
   readonly lagSeconds: number;
   readonly barriers: number;
@@ -82,7 +86,15 @@ export async function openDatabase(
   const tables = new Tables(tableComponents, branch, recovered.epoch, full.tableCacheBytes);
   tree.runs = recovered.root.manifest.runs.map((run) => tables.open(run));
   await tables.preload(tree.runs);
-  return new Database(components, full, { format, keyring, branch, manifests, tree, tables, recovered });
+  return new Database(components, full, {
+    format,
+    keyring,
+    branch,
+    manifests,
+    tree,
+    tables,
+    recovered,
+  });
 }
 
 interface Opened {
@@ -97,7 +109,9 @@ interface Opened {
 
 export class Database {
   readonly readOnly: boolean;
-  /** Resolves when the engine has stopped by itself: fenced, or damage that it met while writing. */
+  /**
+   * Resolves when the engine has stopped by itself: fenced, or damage that it met while writing.
+   */
   readonly failed: Promise<StorageError>;
   readonly #clock: Clock;
   readonly #branchName: string;
@@ -174,7 +188,10 @@ export class Database {
     return this.#reader.read(inode, offset, target);
   }
 
-  /** Stores `source` at byte `offset`. Borrowed until the call settles. Durable after the next barrier. */
+  /**
+   * Stores `source` at byte `offset`. Borrowed until the call settles. Durable after the next
+   * barrier.
+   */
   write(inode: number, offset: number, source: Uint8Array): Maybe<void> {
     this.#checkWritable();
     return this.#writer.write(inode, offset, source);
@@ -213,8 +230,9 @@ export class Database {
   }
 
   /**
-   * Everything that completed before the call is durable when it settles; nothing is returned when it already is.
-   * Rejects when the store gives up; nothing is lost then, and a later barrier may succeed.
+   * Everything that completed before the call is durable when it settles; nothing is returned when
+   * it already is. Rejects when the store gives up; nothing is lost then, and a later barrier may
+   * succeed.
    */
   barrier(): Maybe<void> {
     if (this.readOnly) return undefined;

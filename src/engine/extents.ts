@@ -1,4 +1,5 @@
-// What of a range is stored, what reads as zeroes: answers for block status and for space accounting.
+// What of a range is stored, what reads as zeroes: answers for block status and for space
+// accounting.
 
 import type { FileReader } from './file-reader.ts';
 import { BLOCK_BYTES, CHUNK_BLOCKS, HOLE, POINTER_MIN } from './format/pointer.ts';
@@ -49,8 +50,9 @@ class ExtentList {
 }
 
 /**
- * Extents that cover a prefix of `[offset, offset + lengthBytes)`, at most `max`, neighbours of one kind merged.
- * The range is widened to whole blocks for the look-up; the answer is cut to the range again.
+ * Extents that cover a prefix of `[offset, offset + lengthBytes)`, at most `max`, neighbours of one
+ * kind merged. The range is widened to whole blocks for the look-up; the answer is cut to the range
+ * again.
  */
 export async function extentsOf(
   tree: Tree,

@@ -1,20 +1,15 @@
 // Reading a file's bytes: resolve pointers, copy what memory holds, fetch the rest.
 //
-// The fast path takes no promise: it walks blocks as long as pointers and bytes are in memory and stops at the
-// first that is not. The slow path goes on from there in windows: it resolves a window's pointers, loads maps that
-// are missing, copies or fetches. Pointers stay readable after they have been overwritten, so a window's pointers
-// need not be looked up again after an await: a read that overlaps a write in time may see either.
+// The fast path takes no promise: it walks blocks as long as pointers and bytes are in memory and
+// stops at the first that is not. The slow path goes on from there in windows: it resolves a
+// window's pointers, loads maps that are missing, copies or fetches. Pointers stay readable after
+// they have been overwritten, so a window's pointers need not be looked up again after an await: a
+// read that overlaps a write in time may see either.
 
 import { assert } from '../base/assert.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { FrameReader, Miss } from './frame-reader.ts';
-import {
-  BLOCK_BYTES,
-  blockOf,
-  CHUNK_BLOCKS,
-  POINTER_MIN,
-  segmentOf,
-} from './format/pointer.ts';
+import { BLOCK_BYTES, blockOf, CHUNK_BLOCKS, POINTER_MIN, segmentOf } from './format/pointer.ts';
 import type { Segment } from './log/segment.ts';
 import { type Tree, UNKNOWN } from './tree.ts';
 

@@ -1,10 +1,11 @@
 // Changing a file's bytes: append blocks to the open segment and point the memtable at them.
 //
-// Whole blocks need no knowledge of what was there: the fast path takes no promise. A part of a block is merged
-// with the rest of it first. Nothing is awaited between finding out what a block held and replacing it, so that two
-// writers of different parts of one block both last.
+// Whole blocks need no knowledge of what was there: the fast path takes no promise. A part of a
+// block is merged with the rest of it first. Nothing is awaited between finding out what a block
+// held and replacing it, so that two writers of different parts of one block both last.
 //
-// A run of up to ATOMIC_BLOCKS whole blocks goes into one segment: after a crash all of it is there or none.
+// A run of up to ATOMIC_BLOCKS whole blocks goes into one segment: after a crash all of it is there
+// or none.
 
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { FileReader } from './file-reader.ts';
@@ -23,9 +24,13 @@ import type { CommitLog } from './log/commit-log.ts';
 import type { Segment } from './log/segment.ts';
 import { type Tree, UNKNOWN } from './tree.ts';
 
-/** 1 MiB: larger writes are cut, so that the tail of a segment that they don't fit in is not wasted. */
+/**
+ * 1 MiB: larger writes are cut, so that the tail of a segment that they don't fit in is not wasted.
+ */
 const ATOMIC_BLOCKS = 256;
-/** A range of at most this many whole chunks (8 MiB) is dropped without asking which of them exist. */
+/**
+ * A range of at most this many whole chunks (8 MiB) is dropped without asking which of them exist.
+ */
 const BLIND_CHUNKS_MAX = 64;
 /** Chunks dropped per admission: between two of them the segment may close. */
 const DROP_BATCH_CHUNKS = 1024;
@@ -52,12 +57,18 @@ export class FileWriter {
     this.#atomicBlocks = Math.min(ATOMIC_BLOCKS, components.log.blocksMax);
   }
 
-  /** Stores `source` at `offset`. Returns a promise when memory, or the rest of a block, must be waited for. */
+  /**
+   * Stores `source` at `offset`. Returns a promise when memory, or the rest of a block, must be
+   * waited for.
+   */
   write(inode: number, offset: number, source: Uint8Array): void | Promise<void> {
     let done = 0;
     if (offset % BLOCK_BYTES === 0) {
       while (source.length - done >= BLOCK_BYTES) {
-        const count = Math.min(this.#atomicBlocks, Math.floor((source.length - done) / BLOCK_BYTES));
+        const count = Math.min(
+          this.#atomicBlocks,
+          Math.floor((source.length - done) / BLOCK_BYTES),
+        );
         const segment = this.#tryAdmit(count);
         if (segment === undefined) break;
         this.#putBlocks(segment, inode, (offset + done) / BLOCK_BYTES, count, source, done);
@@ -193,8 +204,8 @@ export class FileWriter {
   }
 
   /**
-   * The range reads as zeroes; `state` is HOLE or ZERO (allocated). Drops mappings and writes no data, but for the
-   * edges that are no whole blocks.
+   * The range reads as zeroes; `state` is HOLE or ZERO (allocated). Drops mappings and writes no
+   * data, but for the edges that are no whole blocks.
    */
   async zero(inode: number, offset: number, lengthBytes: number, state: number): Promise<void> {
     const end = offset + lengthBytes;

@@ -1,6 +1,7 @@
-// A whole store of format version 1, frozen: every kind of object that a small history leaves behind. Today's code must
-// read it, and the same history must still make the same bytes. After a change of format that was meant, with its
-// new version: VARVE_UPDATE_FIXTURES=1 node --test src/engine/fixture.test.ts, under a new file name.
+// A whole store of format version 1, frozen: every kind of object that a small history leaves
+// behind. Today's code must read it, and the same history must still make the same bytes. After a
+// change of format that was meant, with its new version: VARVE_UPDATE_FIXTURES=1 node --test
+// src/engine/fixture.test.ts, under a new file name.
 
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -64,7 +65,10 @@ function kindOf(key: string): string {
 test('a frozen store of version 1 is read', async () => {
   if (process.env['VARVE_UPDATE_FIXTURES'] === '1') {
     const { objects } = await history();
-    const entries = [...objects].map(([key, bytes]) => [key, Buffer.from(bytes).toString('base64')]);
+    const entries = [...objects].map(([key, bytes]) => [
+      key,
+      Buffer.from(bytes).toString('base64'),
+    ]);
     await writeFile(FIXTURE, JSON.stringify(entries, undefined, 1));
   }
   const entries = JSON.parse(await readFile(FIXTURE, 'utf8')) as [string, string][];

@@ -1,6 +1,8 @@
-// Blocks of durable segments that no cache holds: which frames, one ranged GET for neighbours, unseal, cache.
+// Blocks of durable segments that no cache holds: which frames, one ranged GET for neighbours,
+// unseal, cache.
 //
-// Concurrent misses on a frame share one fetch. The bytes under way are bounded; who comes later waits.
+// Concurrent misses on a frame share one fetch. The bytes under way are bounded; who comes later
+// waits.
 
 import { isStorageError, messageOf, StorageError } from '../base/errors.ts';
 import { Semaphore } from '../base/semaphore.ts';
@@ -15,7 +17,9 @@ import { logName } from './format/names.ts';
 import { BLOCK_BYTES, blockOf, segmentOf } from './format/pointer.ts';
 import type { Tree } from './tree.ts';
 
-/** Sealed bytes fetched by one ranged GET at most: larger ones gain nothing and hold up small ones. */
+/**
+ * Sealed bytes fetched by one ranged GET at most: larger ones gain nothing and hold up small ones.
+ */
 const RANGE_BYTES_MAX = 1024 * 1024;
 /** Plaintext bytes under way at most, over all readers. */
 const FLIGHT_BYTES_MAX = 32 * 1024 * 1024;
@@ -54,9 +58,16 @@ export class FrameReader {
     this.#c = components;
   }
 
-  /** Copies every wanted block to `target`. `corrupt` for bytes that are missing or not what was written. */
+  /**
+   * Copies every wanted block to `target`. `corrupt` for bytes that are missing or not what was
+   * written.
+   */
   async read(misses: readonly Miss[], target: Uint8Array): Promise<void> {
-    const wanted = misses.map((miss) => ({ miss, segment: segmentOf(miss.pointer), block: blockOf(miss.pointer) }));
+    const wanted = misses.map((miss) => ({
+      miss,
+      segment: segmentOf(miss.pointer),
+      block: blockOf(miss.pointer),
+    }));
     wanted.sort((a, b) => a.miss.pointer - b.miss.pointer);
     const tables = new Map<number, FrameTable>();
     for (const { segment } of wanted) {
@@ -184,7 +195,9 @@ function assertFrame(table: FrameTable, frame: number, segment: number, block: n
   throw new StorageError('corrupt', `segment ${segment} has no block ${block}`);
 }
 
-/** A referenced object that is gone or shorter than its table says is damage, not a missing name. */
+/**
+ * A referenced object that is gone or shorter than its table says is damage, not a missing name.
+ */
 function asReadError(error: unknown, segment: number): unknown {
   if (isStorageError(error, 'notFound') || isStorageError(error, 'invalid')) {
     return new StorageError('corrupt', `data of segment ${segment} is lost: ${messageOf(error)}`, {
@@ -194,7 +207,10 @@ function asReadError(error: unknown, segment: number): unknown {
   return error;
 }
 
-/** Waits for all, so that no one writes to the target after the call has settled; then throws the first error. */
+/**
+ * Waits for all, so that no one writes to the target after the call has settled; then throws the
+ * first error.
+ */
 async function allSettledOrThrow(promises: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(promises)) {
     if (result.status === 'rejected') throw result.reason;

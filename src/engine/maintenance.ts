@@ -1,14 +1,16 @@
 // The background half of the tree: memtables become tables, tables are merged, manifests say so.
 //
-//   flush       1. A segment opens and the active memtable is large (or its log long): it is frozen there.
+//   flush       1. A segment opens, the active memtable is large or its log long: it is frozen.
 //               2. When every segment up to there is durable, its entries are written as a new run.
 //               3. A manifest names the run and moves the start of replay behind those segments.
 //               4. The run takes the frozen memtable's place. No barrier waits for any of this.
-//   compaction  After each flush, runs of similar size are merged, and a manifest replaces them by the result.
+//   compaction  After each flush, runs of similar size are merged; a manifest replaces them by the
+//               result.
 //
-// Manifests are published one at a time, each from the state that the last one left. Losing the race for a number
-// means that another writer has opened the branch: the engine stops, fenced.
-// A store that fails is tried again for as long as it takes; writers wait once the active memtable is full too.
+// Manifests are published one at a time, each from the state that the last one left. Losing the
+// race for a number means that another writer has opened the branch: the engine stops, fenced. A
+// store that fails is tried again for as long as it takes; writers wait once the active memtable is
+// full too.
 
 import type { Clock } from '../base/clock.ts';
 import { isStorageError, messageOf, StorageError } from '../base/errors.ts';
@@ -71,8 +73,8 @@ export class Maintenance {
   }
 
   /**
-   * To be called at every segment boundary, with the position behind it: freezes the active memtable when it is
-   * time and none is being flushed.
+   * To be called at every segment boundary, with the position behind it: freezes the active
+   * memtable when it is time and none is being flushed.
    */
   atBoundary(log: CommitLog, position: Position): void {
     const { tree } = this.#c;
@@ -94,7 +96,8 @@ export class Maintenance {
   /** What a writer must wait for before the active memtable may grow. */
   room(): Promise<void> | undefined {
     const { tree } = this.#c;
-    if (tree.frozen === undefined || tree.active.bytes < this.#settings.memtableBytes) return undefined;
+    if (tree.frozen === undefined || tree.active.bytes < this.#settings.memtableBytes)
+      return undefined;
     return this.#flushing;
   }
 
@@ -171,8 +174,8 @@ export class Maintenance {
   }
 
   /**
-   * One manifest at a time: `change` is asked in turn, so that it sees what the last one installed; `install` runs
-   * once the manifest is durable, before the next one's turn.
+   * One manifest at a time: `change` is asked in turn, so that it sees what the last one installed;
+   * `install` runs once the manifest is durable, before the next one's turn.
    */
   async #publish(
     cause: RequestCause,

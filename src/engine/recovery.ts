@@ -1,16 +1,16 @@
 // Taking a branch over: from what lies in the store to a tree in memory and the right to write.
 //
 //   1. Read the highest manifest.
-//   2. Writer: publish the next one with a higher epoch. Who loses that race starts again: of two that open at
-//      once, both go on, and step 4 decides.
+//   2. Writer: publish the next one with a higher epoch. Who loses that race starts again: of two
+//      that open at once, both go on, and step 4 decides.
 //   3. Replay the log from where the manifest says.
-//   4. Writer: PUT-if-absent a fence at the first missing number. If something is there by now, the deposed writer was
-//      faster: replay it and try the next number, until the fence sticks.
+//   4. Writer: PUT-if-absent a fence at the first missing number. If something is there by now, the
+//      deposed writer was faster: replay it and try the next number, until the fence sticks.
 //
-// Why the deposed writer cannot acknowledge anything after step 4: a barrier waits for every number up to its
-// own, and the fence holds one that the deposed writer never got. Why it cannot disturb later either: its numbers under
-// way lie less than LOG_WINDOW beyond the last it got, and the fence makes the log go on past those. No clock
-// is involved.
+// Why the deposed writer cannot acknowledge anything after step 4: a barrier waits for every number
+// up to its own, and the fence holds one that the deposed writer never got. Why it cannot disturb
+// later either: its numbers under way lie less than LOG_WINDOW beyond the last it got, and the
+// fence makes the log go on past those. No clock is involved.
 
 import type { Log } from '../base/log.ts';
 import { isStorageError, StorageError } from '../base/errors.ts';
@@ -49,7 +49,10 @@ export interface Recovered {
   readonly position: ReplayPosition;
 }
 
-/** Fills the memtable with what the log has past the manifest. `fenced` when a newer writer is at it. */
+/**
+ * Fills the memtable with what the log has past the manifest. `fenced` when a newer writer is at
+ * it.
+ */
 export async function recover(
   components: RecoveryComponents,
   options: RecoveryOptions,

@@ -7,7 +7,10 @@ export interface DatabaseSettings {
   readonly branch: string;
   /** Serves what the store holds at the time of opening; fences no one, refuses changes. */
   readonly readOnly: boolean;
-  /** Plaintext blocks kept in memory. Block maps, tables and segments under way have their own, fixed, limits. */
+  /**
+   * Plaintext blocks kept in memory. Block maps, tables and segments under way have their own,
+   * fixed, limits.
+   */
   readonly cacheMemoryBytes: number;
   /** Called during replay with the log objects applied so far and those known. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;

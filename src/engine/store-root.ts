@@ -1,12 +1,12 @@
 // The few objects at the root of a store that say what it is and who may read it.
 //
-//   format.json              version, store id, default cipher and compression, creation time, digest over these
+//   format.json              version, store id, cipher and compression, creation time, digest
 //   keys/<slot id>           the data key, wrapped by a passphrase (codec/key-slot.ts)
 //   branches/index/<n>       names → branch ids, sealed; numbered like manifests
 //   branches/<id>/manifest/1 the empty first manifest of `main`
 //
-// They are created in this order, each by PUT-if-absent, and creation that was cut short is taken up again: a store is
-// complete when `main` has a manifest.
+// They are created in this order, each by PUT-if-absent, and creation that was cut short is taken
+// up again: a store is complete when `main` has a manifest.
 
 import { createHash } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
@@ -66,7 +66,10 @@ export interface StoreRoot {
   readonly keyring: Keyring;
 }
 
-/** Creates the store. `exists` when there is a complete one; one whose creation was cut short is completed. */
+/**
+ * Creates the store. `exists` when there is a complete one; one whose creation was cut short is
+ * completed.
+ */
 export async function initStore(components: RootComponents, options: InitOptions): Promise<void> {
   const { store, rng, clock } = components;
   const created = await putFormat(components, options);

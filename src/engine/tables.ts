@@ -1,5 +1,5 @@
-// The tables of one branch: opening runs, writing new ones, merging old ones. Binds table/ and compaction/ to the
-// branch's names, ids and components.
+// The tables of one branch: opening runs, writing new ones, merging old ones. Binds table/ and
+// compaction/ to the branch's names, ids and components.
 
 import type { Clock } from '../base/clock.ts';
 import type { Rng } from '../base/rng.ts';
@@ -89,13 +89,14 @@ export class Tables {
   }
 
   /**
-   * Brings tables into the cache, newest first, until half of its budget is used: after an open most look-ups need no
-   * request of their own.
+   * Brings tables into the cache, newest first, until half of its budget is used: after an open
+   * most look-ups need no request of their own.
    */
   async preload(runs: readonly SortedRun[]): Promise<void> {
     let room = this.#deps.cache.budgetBytes / 2;
     for (const table of runs.flatMap((run) => run.tables)) {
-      // Decoded blocks are larger than sealed ones; twice is a safe guess for prefix-compressed keys.
+      // Decoded blocks are larger than sealed ones; twice is a safe guess for prefix-compressed
+      // keys.
       room -= table.descriptor.bytes * 2;
       if (room < 0) return;
       await table.preload({ cause: 'open' });

@@ -1,5 +1,5 @@
-// What the engine's tests build on: a small database over a memory store, with settings that make every mechanism
-// come up after a few kilobytes.
+// What the engine's tests build on: a small database over a memory store, with settings that make
+// every mechanism come up after a few kilobytes.
 
 import { createSeededRng } from '../base/rng.ts';
 import { silentLog } from '../base/log.ts';

@@ -2,9 +2,9 @@
 //
 //   active memtable ─► frozen memtable (being flushed) ─► map cache (what the tables say) ─► tables
 //
-// The first three answer at once. A chunk that is in none of them is loaded from the tables once and kept in the
-// map cache. Installing a flushed memtable lays it over the cached maps, so the cache never goes stale; a load
-// that raced with an installation (`version`) starts again.
+// The first three answer at once. A chunk that is in none of them is loaded from the tables once
+// and kept in the map cache. Installing a flushed memtable lays it over the cached maps, so the
+// cache never goes stale; a load that raced with an installation (`version`) starts again.
 
 import { assert } from '../base/assert.ts';
 import { ByteReader, ByteWriter } from '../base/bytes.ts';
@@ -39,7 +39,10 @@ export class Tree {
     this.#frameTables = new FrameTableCache(frameTableCacheBytes);
   }
 
-  /** The newest pointer to a block, HOLE and ZERO included; never ABSENT; UNKNOWN when tables must be read. */
+  /**
+   * The newest pointer to a block, HOLE and ZERO included; never ABSENT; UNKNOWN when tables must
+   * be read.
+   */
   pointer(inode: number, chunk: number, block: number): number {
     let slot = this.active.find(inode, chunk);
     if (slot >= 0) {
@@ -118,8 +121,8 @@ export class Tree {
   }
 
   /**
-   * The chunks of `[from, to)` that some layer knows, ascending. A chunk that is written while the walk is under
-   * way may be missed; all that were written before are there.
+   * The chunks of `[from, to)` that some layer knows, ascending. A chunk that is written while the
+   * walk is under way may be missed; all that were written before are there.
    */
   async *chunksIn(inode: number, from: number, to: number): AsyncGenerator<number> {
     const bounds = { inode, from, to };
@@ -188,7 +191,10 @@ function mergeSorted(a: Float64Array, b: Float64Array): number[] {
   return out;
 }
 
-/** How tables combine the values of one key, newest first: block maps overlay, everything else is replaced. */
+/**
+ * How tables combine the values of one key, newest first: block maps overlay, everything else is
+ * replaced.
+ */
 export function combineValues(
   key: Uint8Array,
   values: readonly Uint8Array[],

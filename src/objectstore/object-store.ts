@@ -1,14 +1,15 @@
-// The small interface that everything durable goes through. Implementations: s3/, directory.ts, memory.ts;
-// wrappers: retry.ts, metered.ts, prefix.ts, latency.ts. Keys are '/'-separated ASCII without a leading slash.
+// The small interface that everything durable goes through. Implementations: s3/, directory.ts,
+// memory.ts; wrappers: retry.ts, metered.ts, prefix.ts, latency.ts. Keys are '/'-separated ASCII
+// without a leading slash.
 //
 // What the engine relies on, and every implementation is tested for:
-//   1. `putIfAbsent` is atomic: of all callers that race for one key exactly one succeeds, the others get
-//      `exists`; a crash leaves the whole object or none.
-//   2. When a put resolves, the object survives the loss of the machine that called (directory: of the process,
-//      the kernel and power).
+//   1. `putIfAbsent` is atomic: of all callers that race for one key exactly one succeeds, the
+//      others get `exists`; a crash leaves the whole object or none.
+//   2. When a put resolves, the object survives the loss of the machine that called (directory: of
+//      the process, the kernel and power).
 //   3. `get` after a resolved put sees it; `list` after a resolved put sees it.
-//   4. Bytes come back as they were put, or the call fails: length and, where the store gives one, checksum
-//      are verified.
+//   4. Bytes come back as they were put, or the call fails: length and, where the store gives one,
+//      checksum are verified.
 
 /** Why a request was made: the meter adds up requests and bytes by cause. */
 export type RequestCause =
@@ -48,7 +49,10 @@ export interface ListOptions extends RequestOptions {
 }
 
 export interface ObjectStore {
-  /** Creates the object; `exists` when the key is taken. `body` parts are borrowed until the call settles. */
+  /**
+   * Creates the object; `exists` when the key is taken. `body` parts are borrowed until the call
+   * settles.
+   */
   putIfAbsent(key: string, body: readonly Uint8Array[], options: RequestOptions): Promise<void>;
   /** `notFound` when there is none. A range that starts at or past the end is `invalid`. */
   get(key: string, range: ByteRange | undefined, options: RequestOptions): Promise<GetResult>;

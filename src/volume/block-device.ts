@@ -1,9 +1,11 @@
-// What a block protocol serves: the boundary between src/server/ and src/volume/. Offsets and lengths are bytes.
+// What a block protocol serves: the boundary between src/server/ and src/volume/. Offsets and
+// lengths are bytes.
 //
-// Calls that can be answered from memory return without a promise (`undefined`); the others return one. All calls
-// check that [offset, offset + length) lies within `sizeBytes` and throw StorageError `invalid` when it does not.
-// Any byte range is allowed; whole 4 KiB blocks are fastest. Calls that overlap in time may take effect in any order;
-// a call that begins after another has completed sees it.
+// Calls that can be answered from memory return without a promise (`undefined`); the others return
+// one. All calls check that [offset, offset + length) lies within `sizeBytes` and throw
+// StorageError `invalid` when it does not. Any byte range is allowed; whole 4 KiB blocks are
+// fastest. Calls that overlap in time may take effect in any order; a call that begins after
+// another has completed sees it.
 
 export interface Extent {
   readonly lengthBytes: number;
@@ -19,20 +21,31 @@ export interface BlockDevice {
   readonly name: string;
   /** For people: shown by clients as the export's description. */
   readonly description: string;
-  /** Size when this handle was opened; a later grow is seen by new handles only. Multiple of 4096. */
+  /**
+   * Size when this handle was opened; a later grow is seen by new handles only. Multiple of 4096.
+   */
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   /** Fills `target` from `offset`. `target` is borrowed until the call settles. */
   read(offset: number, target: Uint8Array): Maybe<void>;
-  /** Stores `source` at `offset`. `source` is borrowed until the call settles. Back-pressure is a promise. */
+  /**
+   * Stores `source` at `offset`. `source` is borrowed until the call settles. Back-pressure is a
+   * promise.
+   */
   write(offset: number, source: Uint8Array): Maybe<void>;
   /** Drops what is stored; the range reads as zeroes and is a hole. */
   trim(offset: number, lengthBytes: number): Maybe<void>;
-  /** The range reads as zeroes; with `allocate` it is not reported as a hole. Never writes data blocks. */
+  /**
+   * The range reads as zeroes; with `allocate` it is not reported as a hole. Never writes data
+   * blocks.
+   */
   writeZeroes(offset: number, lengthBytes: number, allocate: boolean): Maybe<void>;
   /** Everything that completed before the call is durable, on whatever handle it was written. */
   flush(): Maybe<void>;
-  /** Extents that cover a prefix of the range: at least one, at most `extentsMax`, neighbours of one state merged. */
+  /**
+   * Extents that cover a prefix of the range: at least one, at most `extentsMax`, neighbours of one
+   * state merged.
+   */
   blockStatus(offset: number, lengthBytes: number, extentsMax: number): Maybe<readonly Extent[]>;
   /** Brings the range into the cache. */
   prefetch(offset: number, lengthBytes: number): Maybe<void>;

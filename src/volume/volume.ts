@@ -73,7 +73,10 @@ export function createVolumeHandle(options: VolumeHandleOptions): BlockDevice {
     },
     prefetch(offset, lengthBytes) {
       check(offset, lengthBytes);
-      const end = Math.min(sizeBytes, Math.ceil((offset + lengthBytes) / BLOCK_BYTES) * BLOCK_BYTES);
+      const end = Math.min(
+        sizeBytes,
+        Math.ceil((offset + lengthBytes) / BLOCK_BYTES) * BLOCK_BYTES,
+      );
       return database.prefetch(inode, offset, end);
     },
     close() {

@@ -1,5 +1,5 @@
-// The volumes of a branch: names and sizes, kept as one small record each (`volume/<name>`), and the handles that
-// servers hold on them. Later these names are the files of the directory /.nbd.
+// The volumes of a branch: names and sizes, kept as one small record each (`volume/<name>`), and
+// the handles that servers hold on them. Later these names are the files of the directory /.nbd.
 //
 //   record = u8 version (1) │ varint inode │ varint sizeBytes
 //   `volumes` = u8 version (1) │ varint next inode │ varint count × text name      the directory
@@ -38,7 +38,11 @@ export interface Volumes extends BlockDeviceDirectory {
   /** `exists`, or `invalid` for a bad name or size. */
   create(name: string, sizeBytes: number): Promise<VolumeInfo>;
   /** Grows at once; shrinking is refused unless forced, since it throws data away. */
-  resize(name: string, sizeBytes: number, options: { readonly force: boolean }): Promise<VolumeInfo>;
+  resize(
+    name: string,
+    sizeBytes: number,
+    options: { readonly force: boolean },
+  ): Promise<VolumeInfo>;
   /** Refused while a client has it open. */
   remove(name: string): Promise<VolumeInfo>;
   /** Walks the volume's maps. `notFound`. */
@@ -51,7 +55,10 @@ interface Entry {
   handles: number;
 }
 
-/** Reads the directory of volumes. `readAheadBytes` bounds what a sequential reader has fetched for it. */
+/**
+ * Reads the directory of volumes. `readAheadBytes` bounds what a sequential reader has fetched for
+ * it.
+ */
 export async function openVolumes(
   database: Database,
   settings: { readonly readAheadBytes: number },
@@ -128,8 +135,8 @@ class VolumeTable implements Volumes {
       if (sizeBytes < before && !options.force) {
         throw new StorageError(
           'invalid',
-          `volume "${name}" has ${before} bytes: shrinking it to ${sizeBytes} throws the rest away; ` +
-            'say --force if that is meant',
+          `volume "${name}" has ${before} bytes: shrinking it to ${sizeBytes} throws the rest ` +
+            'away; say --force if that is meant',
         );
       }
       if (sizeBytes < before && entry.handles > 0) throw inUse(name);
@@ -177,8 +184,8 @@ class VolumeTable implements Volumes {
   }
 
   /**
-   * Writes one volume's record and the directory, and makes both durable. A crash may come between the two: the
-   * directory never names a record that is not there.
+   * Writes one volume's record and the directory, and makes both durable. A crash may come between
+   * the two: the directory never names a record that is not there.
    */
   async #save(name: string, entry: Entry | undefined): Promise<void> {
     const out = new ByteWriter();

@@ -92,7 +92,7 @@ test('a compaction holds what a Map of the same entries would', async () => {
   );
 });
 
-test('a compaction reads by large GETs, writes under its own cause, and deletes nothing', async () => {
+test('a compaction reads by large GETs, under its own cause, and deletes nothing', async () => {
   const world = createTestWorld({ ...TINY_SETTINGS, tableBytes: 20_000, scanBytes: 1_000_000 });
   const rng = createSeededRng(1);
   const ids = createIds();
@@ -155,14 +155,14 @@ async function abortAfter(
   return { stored, wanted: puts };
 }
 
-test('a compaction that is given up ends with `aborted`, and nothing goes on behind it', async () => {
+test('a compaction that is given up is `aborted`, and nothing goes on behind it', async () => {
   for (const puts of [0, 1, 5]) {
     const { stored, wanted } = await abortAfter(puts);
     equal(stored, wanted);
   }
 });
 
-test('damage to an input, or a store that refuses, ends the compaction with that error', async () => {
+test('damage to an input, or a missing one, ends it with that error', async () => {
   const world = createTestWorld();
   const ids = createIds();
   const runs = await putRuns(world, [randomEntries(createSeededRng(4), 500)], ids);

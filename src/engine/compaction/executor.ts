@@ -1,6 +1,7 @@
-// Merges a contiguous group of runs into one. Reads by large ranged GETs past the cache, writes new tables, deletes
-// nothing: the caller publishes a manifest that names the new run in place of the old ones, and only then may old
-// tables go. Memory: two pieces per source (table-cursor.ts) and two tables (run-writer.ts).
+// Merges a contiguous group of runs into one. Reads by large ranged GETs past the cache, writes new
+// tables, deletes nothing: the caller publishes a manifest that names the new run in place of the
+// old ones, and only then may old tables go. Memory: two pieces per source (table-cursor.ts) and
+// two tables (run-writer.ts).
 
 import { assert } from '../../base/assert.ts';
 import type { Combine } from '../table/merge.ts';
@@ -24,7 +25,10 @@ export interface CompactionOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The new run is durable in the store when this resolves. It has no tables when every entry was dropped. */
+/**
+ * The new run is durable in the store when this resolves. It has no tables when every entry was
+ * dropped.
+ */
 export function compact(
   deps: RunWriterDeps,
   settings: TableSettings,

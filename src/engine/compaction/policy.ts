@@ -5,13 +5,15 @@
 //   newest                                            oldest
 //   0  0  0  0  1  1  2  2  2  4          → merge the four of tier 0
 //
-// 1. For each tier from the lowest: look at stretches of neighbours that are all of this tier or lower. A stretch
-//    with `fanIn` runs of just this tier is merged whole. Its result is of a higher tier (or smaller than what
-//    went in), so a byte is rewritten once per tier: write amplification is O(log size).
-// 2. Sizes that do not come in order can leave small runs between large ones, where rule 1 finds no stretch. Past
-//    `runCountMax`, the neighbours that cost the fewest bytes per run got rid of are merged. So the number of runs
-//    is O(log size) too. Measured on 3000 flushes of 16 KiB to 8 MiB each: 18 runs at most and 12 on average
-//    instead of 32 and 15, for 4.8 instead of 4.7 bytes written per byte flushed.
+// 1. For each tier from the lowest: look at stretches of neighbours that are all of this tier or
+//    lower. A stretch with `fanIn` runs of just this tier is merged whole. Its result is of a
+//    higher tier (or smaller than what went in), so a byte is rewritten once per tier: write
+//    amplification is O(log size).
+// 2. Sizes that do not come in order can leave small runs between large ones, where rule 1 finds no
+//    stretch. Past `runCountMax`, the neighbours that cost the fewest bytes per run got rid of are
+//    merged. So the number of runs is O(log size) too. Measured on 3000 flushes of 16 KiB to 8 MiB
+//    each: 18 runs at most and 12 on average instead of 32 and 15, for 4.8 instead of 4.7 bytes
+//    written per byte flushed.
 //
 // Merges are always of neighbours in age: a key's values stay in order.
 

@@ -88,7 +88,8 @@ test('truncated and random bytes are corrupt or a map, never a crash', () => {
     fc.property(maps, fc.nat(), (map, cut) => {
       const bytes = encode(map);
       const short = bytes.subarray(0, cut % bytes.length);
-      const read = (): number => overlayBlockMap(new ByteReader(short, 'map'), createBlockMap(), 0, 0);
+      const read = (): number =>
+        overlayBlockMap(new ByteReader(short, 'map'), createBlockMap(), 0, 0);
       assert.throws(read, (error) => isStorageError(error, 'corrupt'));
     }),
   );

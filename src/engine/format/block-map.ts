@@ -1,13 +1,15 @@
-// The stored form of a (partial) block map, in tables and in log records alike: runs that cover blocks 0, 1, 2, …
+// The stored form of a (partial) block map, in tables and in log records alike: runs that cover
+// blocks 0, 1, 2, …
 //
 //   run  = one byte: kind (high 3 bits) | run length − 1 (low 5 bits), then
-//          kind 0 absent, 1 hole, 2 zero: nothing
-//          kind 3 pointer: varint segment, varint block; the run's blocks lie one after another
-//          kind 4 pointer, same segment as the pointer run before: varint zigzag(block − end of that run)
+//          kind 0 absent, 1 hole, 2 zero: nothing kind 3 pointer: varint segment, varint block; the
+//          run's blocks lie one after another kind 4 pointer, same segment as the pointer run
+//          before: varint zigzag(block − end of that run)
 //   Trailing absent blocks are not written. At most 32 blocks.
 //
-// A log record's maps point mostly into the record's own segment, so the coder starts from a given segment
-// (`baseSegment`) as if a pointer run had just ended at its block 0; tables start from none (0).
+// A log record's maps point mostly into the record's own segment, so the coder starts from a given
+// segment (`baseSegment`) as if a pointer run had just ended at its block 0; tables start from none
+// (0).
 
 import type { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import {
@@ -26,7 +28,9 @@ import {
 const RUN_POINTER = 3;
 const RUN_POINTER_NEAR = 4;
 
-/** Writes the blocks of `map[at .. at + 32)` whose bit is set in `mask`; the others count as absent. */
+/**
+ * Writes the blocks of `map[at .. at + 32)` whose bit is set in `mask`; the others count as absent.
+ */
 export function encodeBlockMap(
   out: ByteWriter,
   map: BlockMap,
@@ -42,7 +46,10 @@ export function encodeBlockMap(
     const first = masked(map, at, block, mask);
     const step = first >= POINTER_MIN ? 1 : 0;
     let length = 1;
-    while (block + length < end && masked(map, at, block + length, mask) === first + step * length) {
+    while (
+      block + length < end &&
+      masked(map, at, block + length, mask) === first + step * length
+    ) {
       length += 1;
     }
     if (step === 0) {
@@ -81,8 +88,9 @@ function endOfMap(map: BlockMap, at: number, mask: number): number {
 }
 
 /**
- * Reads one map and fills those blocks of `map[at .. at + 32)` that are still absent there: call it with the
- * newest layer first. Returns the number of blocks that remain absent. Malformed input is `corrupt`.
+ * Reads one map and fills those blocks of `map[at .. at + 32)` that are still absent there: call it
+ * with the newest layer first. Returns the number of blocks that remain absent. Malformed input is
+ * `corrupt`.
  */
 export function overlayBlockMap(
   reader: ByteReader,
@@ -100,7 +108,8 @@ export function overlayBlockMap(
     const length = (head & 31) + 1;
     if (block + length > CHUNK_BLOCKS) throw reader.corrupt('has a run past its chunk');
     if (kind <= ZERO) {
-      for (let i = 0; i < length; i++) if (map[at + block + i] === ABSENT) map[at + block + i] = kind;
+      for (let i = 0; i < length; i++)
+        if (map[at + block + i] === ABSENT) map[at + block + i] = kind;
     } else {
       let runBlock: number;
       if (kind === RUN_POINTER) {
@@ -128,7 +137,10 @@ export function overlayBlockMap(
   return absent;
 }
 
-/** In the oldest layer nothing lies below: a hole says no more than absence. True when anything is left. */
+/**
+ * In the oldest layer nothing lies below: a hole says no more than absence. True when anything is
+ * left.
+ */
 export function dropHoles(map: BlockMap, at: number): boolean {
   let left = false;
   for (let i = 0; i < CHUNK_BLOCKS; i++) {

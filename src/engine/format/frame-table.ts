@@ -1,9 +1,11 @@
-// The frame table of a log segment: which object holds it and where each sealed frame lies in that object, so
-// that any block is one ranged GET away.
+// The frame table of a log segment: which object holds it and where each sealed frame lies in that
+// object, so that any block is one ranged GET away.
 //
-//   varint logNumber │ u8 cipher │ salt (16) │ varint blocks │ varint blocksPerFrame │ varint sealed length × frames
+//   varint logNumber │ u8 cipher │ salt (16) │ varint blocks │ varint blocksPerFrame
+//   varint sealed length × frames
 //
-// Frames lie one after another from byte 0 of the object. All but the last hold `blocksPerFrame` blocks.
+// Frames lie one after another from byte 0 of the object. All but the last hold `blocksPerFrame`
+// blocks.
 
 import { type ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { CIPHER_IDS, cipherFromId, SALT_BYTES, type CipherName } from '../../codec/types.ts';
@@ -56,7 +58,7 @@ export function decodeFrameTable(reader: ByteReader): FrameTable {
   if (blocksPerFrame < 1 || blocksPerFrame > SEGMENT_BLOCKS_LIMIT) {
     throw reader.corrupt('has an impossible frame size');
   }
-  const lengths = new Array<number>(frameCount(blocks, blocksPerFrame));
+  const lengths = new Uint32Array(frameCount(blocks, blocksPerFrame));
   for (let f = 0; f < lengths.length; f++) lengths[f] = reader.varint();
   return { logNumber, cipher, salt, blocks, blocksPerFrame, offsets: offsetsOf(lengths) };
 }

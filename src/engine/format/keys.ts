@@ -4,7 +4,8 @@
 //   0x02 ‖ inode (6, BE) ‖ chunk (5, BE)      block map of one chunk of a file
 //   0x03 ‖ segment (6, BE)                    frame table of one log segment
 //
-// Values: meta = 0x00 (deleted) or 0x01 ‖ bytes; chunk = block map (block-map.ts); segment = frame-table.ts.
+// Values: meta = 0x00 (deleted) or 0x01 ‖ bytes; chunk = block map (block-map.ts); segment =
+// frame-table.ts.
 
 import { readSortable, writeSortable } from '../../base/bytes.ts';
 

@@ -12,7 +12,8 @@
 //          40  reserved, 0 (8)
 //          48  tag (16)                     authenticates bytes 0..48 for this very name
 //
-// The footer is last, so that recovery reads a suffix and never the data. All integers are little-endian.
+// The footer is last, so that recovery reads a suffix and never the data. All integers are
+// little-endian.
 
 import { readU53LE, writeU53LE } from '../../base/bytes.ts';
 import { StorageError } from '../../base/errors.ts';
@@ -44,8 +45,15 @@ export interface Footer {
   readonly objectBytes: number;
 }
 
-/** Writes the footer at `target[at .. at + 64)`. `seal` must be of the object's own name and salt. */
-export function writeFooter(target: Uint8Array, at: number, footer: Footer, seal: ObjectSeal): void {
+/**
+ * Writes the footer at `target[at .. at + 64)`. `seal` must be of the object's own name and salt.
+ */
+export function writeFooter(
+  target: Uint8Array,
+  at: number,
+  footer: Footer,
+  seal: ObjectSeal,
+): void {
   const view = new DataView(target.buffer, target.byteOffset + at, FOOTER_BYTES);
   target.fill(0, at, at + FOOTER_BYTES);
   target.set(MAGIC, at);
@@ -55,7 +63,13 @@ export function writeFooter(target: Uint8Array, at: number, footer: Footer, seal
   writeU53LE(view, 16, footer.objectBytes);
   target.set(footer.salt, at + 24);
   const clear = target.subarray(at, at + CLEAR_BYTES);
-  authenticate(seal, FrameKind.footer, 0, clear, target.subarray(at + CLEAR_BYTES, at + FOOTER_BYTES));
+  authenticate(
+    seal,
+    FrameKind.footer,
+    0,
+    clear,
+    target.subarray(at + CLEAR_BYTES, at + FOOTER_BYTES),
+  );
 }
 
 /**

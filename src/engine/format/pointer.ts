@@ -2,11 +2,11 @@
 //
 //   0                        absent: this layer says nothing, look in an older one
 //   1                        hole: reads as zeroes, takes no space
-//   2                        zero: reads as zeroes, asked to be allocated (WRITE_ZEROES with NO_HOLE)
+//   2                        zero: reads as zeroes, but asked to be allocated (NO_HOLE)
 //   segment × 2^16 + block   block number `block` of the plaintext of log segment `segment` (≥ 1)
 //
-// Segments are numbered by the writer, 1, 2, 3, … over the life of a branch; the frame table of a segment says
-// which log object holds it. 2^37 segments and 2^16 blocks in each stay within 2^53.
+// Segments are numbered by the writer, 1, 2, 3, … over the life of a branch; the frame table of a
+// segment says which log object holds it. 2^37 segments and 2^16 blocks in each stay within 2^53.
 
 export const BLOCK_BYTES = 4096;
 /** Blocks in a chunk: 128 KiB of a file's address space, one key of the tree. */

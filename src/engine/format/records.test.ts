@@ -59,7 +59,8 @@ test('random and truncated records are corrupt or decode, never a crash', () => 
       const record = decodeRecord(input, 'record');
       if (record.type === RECORD_COMMIT) forEachChunk(record, 'record', () => {});
     } catch (error) {
-      // A name that is no UTF-8 is a TypeError of the decoder, behind an authentic seal a bug of the writer.
+      // A name that is no UTF-8 is a TypeError of the decoder, behind an authentic seal a bug of
+      // the writer.
       assert.ok(isStorageError(error, 'corrupt') || error instanceof TypeError, String(error));
     }
   };
@@ -72,7 +73,7 @@ test('random and truncated records are corrupt or decode, never a crash', () => 
   );
 });
 
-test('the chunks of a segment come back by inode and chunk, with only the blocks that it touched', () => {
+test('the chunks of a segment come back with only the blocks that it touched', () => {
   const memtable = new Memtable();
   const arena = { plain: new Uint8Array(0), sealed: new Uint8Array(0) };
   const segment = new Segment(9, arena, memtable, 0);
@@ -104,10 +105,7 @@ test('the chunks of a segment come back by inode and chunk, with only the blocks
     const set = [...map.entries()].filter(([, pointer]) => pointer !== 0);
     seen.push(`${inode}/${chunk}: ${set.map(([i, p]) => `${i}=${p}`).join(' ')}`);
   });
-  assert.deepEqual(seen, [
-    `16/${2 ** 39}: 7=${pointerTo(9, 1)}`,
-    `17/5: 31=${pointerTo(9, 0)}`,
-  ]);
+  assert.deepEqual(seen, [`16/${2 ** 39}: 7=${pointerTo(9, 1)}`, `17/5: 31=${pointerTo(9, 0)}`]);
 });
 
 test('a frame table comes back as it was encoded', () => {

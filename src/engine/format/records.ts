@@ -3,10 +3,11 @@
 //   u8 type (1 commit, 2 fence) │ varint epoch
 //   fence:  varint resumeAt                       the log number where the log goes on
 //   commit: varint segment
-//           varint durableBefore                  log numbers < this were durable when the object was sealed
-//           frame table without its salt: varint blocks │ varint blocksPerFrame │ varint sealed length × frames
+//           varint durableBefore               log numbers < this were durable at sealing
+//           varint blocks │ varint blocksPerFrame │ varint sealed length × frames
 //           varint metas  × { text name │ u8 present │ present ? length-prefixed value }
-//           varint inodes × { varint inode │ varint chunks × { varint chunk − previous │ block map } }
+//           varint inodes × { varint inode │ varint chunks × chunk }
+//           chunk = varint chunk number − previous │ block map
 //
 // Block maps are coded against the record's own segment. A record is applied whole or not at all.
 

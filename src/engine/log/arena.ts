@@ -1,5 +1,6 @@
-// Memory for one segment on its way to the store: its plaintext blocks and its sealed frames, both shared with the
-// sealing workers. Their number bounds what is unsealed and what is uploading: writers wait for a free one.
+// Memory for one segment on its way to the store: its plaintext blocks and its sealed frames, both
+// shared with the sealing workers. Their number bounds what is unsealed and what is uploading:
+// writers wait for a free one.
 
 import { assert } from '../../base/assert.ts';
 import type { StorageError } from '../../base/errors.ts';

@@ -1,16 +1,20 @@
-// The write side of the log: one open segment that takes writes, a short queue of closed ones on their way to the
-// store, and the barriers that wait for them.
+// The write side of the log: one open segment that takes writes, a short queue of closed ones on
+// their way to the store, and the barriers that wait for them.
 //
-//   write ─► open segment ─close─► seal (workers) ─► one PUT ─► durable, in segment order ─► barriers resolve
+//   write ─► open segment ─close─► seal (workers) ─► one PUT ─► durable, in segment order ─►
+//   barriers resolve
 //
-// 1. A segment closes when it is full, on a barrier, or after a bounded idle time. Closing fixes its log number.
-// 2. Barriers group: while the PUT of one barrier is under way the next ones wait, then share one PUT. PUTs of
-//    segments that were closed because they were full run beside it.
+// 1. A segment closes when it is full, on a barrier, or after a bounded idle time. Closing fixes
+//    its log number.
+// 2. Barriers group: while the PUT of one barrier is under way the next ones wait, then share one
+//    PUT. PUTs of segments that were closed because they were full run beside it.
 // 3. A barrier resolves when every log number up to its own is durable, never before.
-// 4. At most `arenas` ≤ LOG_WINDOW numbers are not durable at any time: the fence of a successor relies on it.
-// 5. A PUT-if-absent that finds someone else's object means that the writer was deposed: it stops for good.
-// 6. A store that fails does not lose anything: waiting barriers get the error, the segment stays in memory and is
-//    tried again until it is there, so that a later barrier can still succeed.
+// 4. At most `arenas` ≤ LOG_WINDOW numbers are not durable at any time: the fence of a successor
+//    relies on it.
+// 5. A PUT-if-absent that finds someone else's object means that the writer was deposed: it stops
+//    for good.
+// 6. A store that fails does not lose anything: waiting barriers get the error, the segment stays
+//    in memory and is tried again until it is there, so that a later barrier can still succeed.
 
 import { assert } from '../../base/assert.ts';
 import type { Clock } from '../../base/clock.ts';
@@ -30,11 +34,18 @@ import {
   type SealSettings,
 } from './seal-segment.ts';
 import { Segment } from './segment.ts';
+import { Waiters } from './waiters.ts';
 
-/** A writer never has more log numbers under way than this; a fence skips as many (docs/formats/log.md). */
+/**
+ * A writer never has more log numbers under way than this; a fence skips as many
+ * (docs/formats/log.md).
+ */
 export const LOG_WINDOW = 64;
 
-/** Pause before a segment whose upload failed is tried again. The retry wrapper has its own, shorter ones. */
+/**
+ * Pause before a segment whose upload failed is tried again. The retry wrapper has its own, shorter
+ * ones.
+ */
 const REUPLOAD_DELAY_MS = 1000;
 
 export interface CommitLogSettings extends SealSettings {
@@ -76,14 +87,6 @@ interface Closed {
   table: FrameTable | undefined;
 }
 
-interface Waiter {
-  readonly segment: number;
-  /** Goes on waiting when the store fails. */
-  readonly patient: boolean;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-}
-
 export class CommitLog {
   readonly #c: CommitLogComponents;
   readonly #settings: CommitLogSettings;
@@ -96,7 +99,7 @@ export class CommitLog {
   readonly resident = new Map<number, Segment>();
   open: Segment | undefined;
   #queue: Closed[] = [];
-  #waiters: Waiter[] = [];
+  readonly #waiters = new Waiters();
   #nextSegment: number;
   #nextLogNumber: number;
   #durableSegment: number;
@@ -182,8 +185,8 @@ export class CommitLog {
   }
 
   /**
-   * The open segment with room for `blocks` more blocks, closing a full one; undefined when memory for a new one
-   * must be waited for: await `room()` and ask again.
+   * The open segment with room for `blocks` more blocks, closing a full one; undefined when memory
+   * for a new one must be waited for: await `room()` and ask again.
    */
   tryOpen(blocks: number): Segment | undefined {
     this.throwIfFailed();
@@ -236,9 +239,9 @@ export class CommitLog {
   }
 
   /**
-   * Everything that was written before the call is durable when it settles. Returns nothing when it already is.
-   * Rejects with the store's error when the store gives up; what was written stays queued and a later barrier may
-   * succeed.
+   * Everything that was written before the call is durable when it settles. Returns nothing when it
+   * already is. Rejects with the store's error when the store gives up; what was written stays
+   * queued and a later barrier may succeed.
    */
   barrier(): void | Promise<void> {
     this.throwIfFailed();
@@ -252,18 +255,14 @@ export class CommitLog {
       target = this.#queue.at(-1)!.segment.id;
     }
     if (target <= this.#durableSegment) return;
-    return new Promise<void>((resolve, reject) => {
-      this.#waiters.push({ segment: target, patient: false, resolve, reject });
-    });
+    return this.#waiters.add(target, false);
   }
 
   /** Resolves when a closed segment and all before it are durable, however long that takes. */
   whenDurable(segment: number): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (segment <= this.#durableSegment) return Promise.resolve();
-    return new Promise<void>((resolve, reject) => {
-      this.#waiters.push({ segment, patient: true, resolve, reject });
-    });
+    return this.#waiters.add(segment, true);
   }
 
   #closeForBarrier(): void {
@@ -290,7 +289,8 @@ export class CommitLog {
     let sealed: SealedSegment | undefined;
     while (this.#failure === undefined) {
       try {
-        // Sealed once: a PUT that is tried again must offer the very same bytes, or it could not know its own.
+        // Sealed once: a PUT that is tried again must offer the very same bytes, or it could not
+        // know its own.
         sealed ??= await sealSegment(this.#c, this.#settings, {
           name,
           logNumber: closed.logNumber,
@@ -310,7 +310,7 @@ export class CommitLog {
         if (this.#failure !== undefined) return;
         if (isStorageError(error, 'exists')) return this.fail(this.#fencedError(closed));
         if (!isStorageError(error)) return this.fail(bugError(error));
-        this.#refuse(error);
+        this.#waiters.refuse(error);
         this.#c.log.warn('log.upload.failed', {
           segment: closed.segment.id,
           error: messageOf(error),
@@ -324,12 +324,15 @@ export class CommitLog {
   #fencedError(closed: Closed): StorageError {
     return new StorageError(
       'fenced',
-      `another writer has taken over branch ${this.#branch}: log object ${closed.logNumber} is not ` +
-        `ours (we are epoch ${this.#epoch}); nothing more was acknowledged`,
+      `another writer has taken over branch ${this.#branch}: log object ${closed.logNumber} is ` +
+        `not ours (we are epoch ${this.#epoch}); nothing more was acknowledged`,
     );
   }
 
-  /** Moves the durable mark over every object that is there, in order, and wakes those who waited for it. */
+  /**
+   * Moves the durable mark over every object that is there, in order, and wakes those who waited
+   * for it.
+   */
   #advance(): void {
     if (this.#failure !== undefined) return;
     for (;;) {
@@ -343,24 +346,14 @@ export class CommitLog {
       this.resident.delete(segment.id);
       this.#arenas.give(segment.arena);
     }
-    const woken = this.#waiters.filter((waiter) => waiter.segment <= this.#durableSegment);
-    this.#waiters = this.#waiters.filter((waiter) => waiter.segment > this.#durableSegment);
-    for (const waiter of woken) waiter.resolve();
+    this.#waiters.wake(this.#durableSegment);
     if (this.#barrierSegment !== 0 && this.#barrierSegment <= this.#durableSegment) {
       this.#barrierSegment = 0;
       const open = this.open;
-      if (open !== undefined && this.#waiters.some((waiter) => waiter.segment >= open.id)) {
+      if (open !== undefined && this.#waiters.wantsFrom(open.id)) {
         this.#closeForBarrier();
       }
     }
-  }
-
-  /** Tells the barriers that wait; what they wait for stays queued. */
-  #refuse(error: StorageError): void {
-    const waiters = this.#waiters;
-    const stopped = this.#failure !== undefined;
-    this.#waiters = stopped ? [] : waiters.filter((waiter) => waiter.patient);
-    for (const waiter of waiters) if (stopped || !waiter.patient) waiter.reject(error);
   }
 
   /** Stops the log for good: every waiter and every later call gets `error`. */
@@ -375,7 +368,7 @@ export class CommitLog {
     this.#cancelIdle();
     this.#stop.abort(error);
     this.#arenas.close(error);
-    this.#refuse(error);
+    this.#waiters.refuseAll(error);
   }
 }
 

@@ -1,13 +1,15 @@
 // Reading the log back: the longest prefix of contiguous log objects from where the manifest says.
 //
-// 1. List the log from the start position. Numbers that follow each other without a gap are the candidates; their
-//    records are fetched ahead, several at a time, a suffix of each object.
-// 2. Apply them in order. After a fence go on at its `resumeAt`: what lies between is void, left behind by the
-//    deposed writer.
-// 3. At the first number that is missing the prefix ends. An object beyond it whose record says that the
-//    missing number had been durable proves that an acknowledged object was lost: that is `corrupt`.
+// 1. List the log from the start position. Numbers that follow each other without a gap are the
+//    candidates; their records are fetched ahead, several at a time, a suffix of each object.
+// 2. Apply them in order. After a fence go on at its `resumeAt`: what lies between is void, left
+//    behind by the deposed writer.
+// 3. At the first number that is missing the prefix ends. An object beyond it whose record says
+//    that the missing number had been durable proves that an acknowledged object was lost: that is
+//    `corrupt`.
 //
-// A listing may be out of date; the caller's fence, a PUT-if-absent at the end of the prefix, settles it.
+// A listing may be out of date; the caller's fence, a PUT-if-absent at the end of the prefix,
+// settles it.
 
 import { isStorageError, StorageError } from '../../base/errors.ts';
 import type { Keyring } from '../../codec/keyring.ts';
@@ -84,11 +86,17 @@ async function listLog(options: ReplayOptions, first: number): Promise<Set<numbe
   return present;
 }
 
-/** Applies one object at `position`, or throws: `fenced` for a newer writer's, `corrupt` for the impossible. */
+/**
+ * Applies one object at `position`, or throws: `fenced` for a newer writer's, `corrupt` for the
+ * impossible.
+ */
 function applyOne(options: ReplayOptions, position: ReplayPosition, opened: Opened): void {
   const { name, record, table } = opened;
   if (record.epoch > options.ownEpoch) {
-    throw new StorageError('fenced', `another writer (epoch ${record.epoch}) is taking over: ${name}`);
+    throw new StorageError(
+      'fenced',
+      `another writer (epoch ${record.epoch}) is taking over: ${name}`,
+    );
   }
   if (record.type === RECORD_FENCE) {
     if (record.epoch <= position.epoch || record.resumeAt <= position.logNumber) {
@@ -110,7 +118,10 @@ function applyOne(options: ReplayOptions, position: ReplayPosition, opened: Open
   position.logNumber += 1;
 }
 
-/** Fetches records of present numbers ahead of the reader. A number that is not listed is probed all the same. */
+/**
+ * Fetches records of present numbers ahead of the reader. A number that is not listed is probed all
+ * the same.
+ */
 function createFetchAhead(options: ReplayOptions, present: ReadonlySet<number>) {
   const flying = new Map<number, Promise<Opened | undefined>>();
   let next = 0;
@@ -141,15 +152,21 @@ async function openLogObject(options: ReplayOptions, number: number): Promise<Op
   const { store, keyring, branch } = options;
   const name = logName(branch, number);
   try {
-    let { bytes, objectBytes } = await store.get(name, { suffix: SUFFIX_BYTES }, { cause: 'open' });
+    const suffix = await store.get(name, { suffix: SUFFIX_BYTES }, { cause: 'open' });
+    const { objectBytes } = suffix;
+    let { bytes } = suffix;
     const { footer, seal } = readFooter(bytes, objectBytes, name, keyring);
     const tailBytes = footer.recordBytes + FOOTER_BYTES;
-    if (tailBytes > objectBytes) throw new StorageError('corrupt', `${name} has an impossible record`);
+    if (tailBytes > objectBytes)
+      throw new StorageError('corrupt', `${name} has an impossible record`);
     if (tailBytes > bytes.length) {
       ({ bytes } = await store.get(name, { suffix: tailBytes }, { cause: 'open' }));
     }
     const at = bytes.length - tailBytes;
-    const record = decodeRecord(openRecord(seal, bytes.subarray(at, at + footer.recordBytes)), name);
+    const record = decodeRecord(
+      openRecord(seal, bytes.subarray(at, at + footer.recordBytes)),
+      name,
+    );
     const isCommit = record.type !== RECORD_FENCE;
     const offsets = offsetsOf(isCommit ? record.frameLengths : []);
     if (offsets.at(-1)! !== objectBytes - tailBytes) {
@@ -171,8 +188,8 @@ async function openLogObject(options: ReplayOptions, number: number): Promise<Op
 }
 
 /**
- * Step 3. False when the missing object has appeared meanwhile, because its writer is still at work: replay
- * goes on. Throws `corrupt` when an object beyond it proves that it had been durable.
+ * Step 3. False when the missing object has appeared meanwhile, because its writer is still at
+ * work: replay goes on. Throws `corrupt` when an object beyond it proves that it had been durable.
  */
 async function endsHere(
   options: ReplayOptions,
@@ -198,7 +215,7 @@ async function endsHere(
 function lostObject(options: ReplayOptions, missing: number, witness: number): StorageError {
   return new StorageError(
     'corrupt',
-    `log object ${logName(options.branch, missing)} is missing, but object ${witness} proves that it ` +
-      'was durable: acknowledged writes are lost; restore it from a copy of the bucket',
+    `log object ${logName(options.branch, missing)} is missing, but object ${witness} proves that ` +
+      'it was durable: acknowledged writes are lost; restore it from a copy of the bucket',
   );
 }

@@ -1,8 +1,10 @@
-// A log segment while its plaintext is in memory: open (filling), then sealed and uploaded, then dropped.
+// A log segment while its plaintext is in memory: open (filling), then sealed and uploaded, then
+// dropped.
 //
-// Blocks are appended to the arena in arrival order; a block that is written again while its segment is open is
-// written in place. Which blocks of which chunks the segment changed is kept as one 32-bit mask per chunk:
-// when it closes, the memtable holds exactly the state that its records must carry.
+// Blocks are appended to the arena in arrival order; a block that is written again while its
+// segment is open is written in place. Which blocks of which chunks the segment changed is kept as
+// one 32-bit mask per chunk: when it closes, the memtable holds exactly the state that its records
+// must carry.
 
 import { ByteWriter } from '../../base/bytes.ts';
 import { PairMap } from '../../base/pair-map.ts';
@@ -56,7 +58,10 @@ export class Segment {
     this.#masks.push(mask);
   }
 
-  /** The chunk part of the segment's commit record (see format/records.ts), from the memtable's present state. */
+  /**
+   * The chunk part of the segment's commit record (see format/records.ts), from the memtable's
+   * present state.
+   */
   encodeChunks(): Uint8Array {
     const order = Array.from(this.#masks.keys());
     const inodes = this.#inodes;

@@ -23,11 +23,15 @@ export interface ManifestAt {
 export interface ManifestChain {
   /** The highest manifest; `corrupt` when the branch has none. */
   load(): Promise<ManifestAt>;
-  /** Publishes `manifest` under `number`; `exists` when that number is taken by another writer's. */
+  /**
+   * Publishes `manifest` under `number`; `exists` when that number is taken by another writer's.
+   */
   publish(number: number, manifest: Manifest, cause: RequestCause): Promise<void>;
 }
 
-/** How many times a reader starts again because the manifest that it listed was deleted meanwhile. */
+/**
+ * How many times a reader starts again because the manifest that it listed was deleted meanwhile.
+ */
 const LOAD_ATTEMPTS = 5;
 
 export function createManifestChain(

@@ -1,10 +1,13 @@
-// The manifest: the durable root of a branch. Numbered and immutable; the highest number is the truth.
+// The manifest: the durable root of a branch. Numbered and immutable; the highest number is the
+// truth.
 //
-//   varint epoch │ varint logNumber │ varint logEpoch │ varint nextSegment │ varint runs × run;  run = varint tables × descriptor
+//   varint epoch │ varint logNumber │ varint logEpoch │ varint nextSegment │ varint runs × run
+//   run = varint tables × descriptor
 //
-// sealed in an envelope (magic "VARVEMAN"). Replay begins at log object `logNumber`, written under the fence of
-// epoch `logEpoch`, whose commit must be of segment `nextSegment`; everything before is in the runs, newest run first. A writer's first manifest differs from
-// its predecessor in nothing but a higher epoch.
+// sealed in an envelope (magic "VARVEMAN"). Replay begins at log object `logNumber`, written under
+// the fence of epoch `logEpoch`, whose commit must be of segment `nextSegment`; everything before
+// is in the runs, newest run first. A writer's first manifest differs from its predecessor in
+// nothing but a higher epoch.
 
 import { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { decodeDescriptor, encodeDescriptor } from '../table/descriptor.ts';

@@ -1,5 +1,5 @@
-// Block maps as the tables have them, whole: what lies under the memtables. A chunk that is in here needs no table
-// to be read. Slots lie in pages like the memtable's; a full cache evicts by CLOCK.
+// Block maps as the tables have them, whole: what lies under the memtables. A chunk that is in here
+// needs no table to be read. Slots lie in pages like the memtable's; a full cache evicts by CLOCK.
 
 import { PairMap } from '../../base/pair-map.ts';
 import { ABSENT, CHUNK_BLOCKS, type BlockMap } from '../format/pointer.ts';

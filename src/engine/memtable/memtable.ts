@@ -1,7 +1,9 @@
-// The newest layer of the tree: block maps, small named records and frame tables that no table holds yet.
+// The newest layer of the tree: block maps, small named records and frame tables that no table
+// holds yet.
 //
-// Block maps lie 1024 to a page of one Float64Array each, found through a PairMap (inode, chunk) → slot: no
-// object per chunk, memory that can be counted, and all of it gone at once when the memtable has been flushed.
+// Block maps lie 1024 to a page of one Float64Array each, found through a PairMap (inode, chunk) →
+// slot: no object per chunk, memory that can be counted, and all of it gone at once when the
+// memtable has been flushed.
 
 import { PairMap } from '../../base/pair-map.ts';
 import { frameTableBytes, type FrameTable } from '../format/frame-table.ts';
@@ -29,7 +31,9 @@ export class Memtable {
 
   /** Memory held, for limits. */
   get bytes(): number {
-    return this.#pages.length * PAGE_SLOTS * SLOT_BYTES + this.#slots.memoryBytes + this.#looseBytes;
+    return (
+      this.#pages.length * PAGE_SLOTS * SLOT_BYTES + this.#slots.memoryBytes + this.#looseBytes
+    );
   }
 
   get empty(): boolean {
@@ -75,7 +79,8 @@ export class Memtable {
   }
 
   putMeta(name: string, value: Uint8Array | undefined): void {
-    const before = this.metas.get(name)?.length ?? (this.metas.has(name) ? 0 : -META_OVERHEAD_BYTES);
+    const before =
+      this.metas.get(name)?.length ?? (this.metas.has(name) ? 0 : -META_OVERHEAD_BYTES);
     this.#looseBytes += (value?.length ?? 0) - before;
     this.metas.set(name, value);
   }
@@ -85,7 +90,10 @@ export class Memtable {
     this.#looseBytes += frameTableBytes(table);
   }
 
-  /** All chunks as (inode, chunk) pairs in key order; `from`/`to` bound the chunks of one inode if given. */
+  /**
+   * All chunks as (inode, chunk) pairs in key order; `from`/`to` bound the chunks of one inode if
+   * given.
+   */
   sortedChunks(only?: { inode: number; from: number; to: number }): SortedChunks {
     const byInode = new Map<number, number[]>();
     this.#slots.forEach((inode, chunk) => {

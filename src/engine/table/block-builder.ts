@@ -3,7 +3,10 @@
 import { assert } from '../../base/assert.ts';
 import { copyBytes } from './cursor.ts';
 
-/** A key is stored whole at every 16th entry: a lookup decodes at most 16 entries after its binary search. */
+/**
+ * A key is stored whole at every 16th entry: a lookup decodes at most 16 entries after its binary
+ * search.
+ */
 export const RESTART_INTERVAL = 16;
 
 /** Head byte that says "two varints follow" instead of two lengths below 15. */

@@ -41,7 +41,7 @@ test('a block that is larger than the budget is not kept', () => {
   equal(cache.bytes, 0);
 });
 
-test('loads of one block at the same time are one load, and a failed one is tried again', async () => {
+test('loads of one block at one time are one load, and a failed one is tried again', async () => {
   const slots = new BlockCache(EACH).slotsOf(1);
   let loads = 0;
   const failing = async (): Promise<Block> => {

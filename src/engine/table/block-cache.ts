@@ -1,11 +1,12 @@
-// Decoded table blocks and tails in memory, under a budget of bytes. Keyed by (table id, slot): slot 0 is the
-// table's tail (filter and index), slot i + 1 its block i.
+// Decoded table blocks and tails in memory, under a budget of bytes. Keyed by (table id, slot):
+// slot 0 is the table's tail (filter and index), slot i + 1 its block i.
 //
-// Replacement is CLOCK: a hit sets a mark, the hand clears marks and takes the first item without one. New items
-// come without a mark, so that what is read once goes before what is read twice.
+// Replacement is CLOCK: a hit sets a mark, the hand clears marks and takes the first item without
+// one. New items come without a mark, so that what is read once goes before what is read twice.
 //
-// Invariants: bytes ≤ budgetBytes at all times; an item that does not fit is used by its reader and not kept;
-// loads of one slot are shared; a failed load leaves nothing behind; a dropped table is never cached again.
+// Invariants: bytes ≤ budgetBytes at all times; an item that does not fit is used by its reader and
+// not kept; loads of one slot are shared; a failed load leaves nothing behind; a dropped table is
+// never cached again.
 
 import { assert } from '../../base/assert.ts';
 import type { Block } from './block.ts';
@@ -150,7 +151,9 @@ export class TableSlots {
     this.#keep(TAIL_SLOT, tail);
   }
 
-  /** `block` must own its bytes: a view of something larger would hold more than it is charged for. */
+  /**
+   * `block` must own its bytes: a view of something larger would hold more than it is charged for.
+   */
   keepBlock(index: number, block: Block): void {
     this.#keep(index + 1, block);
   }

@@ -55,7 +55,7 @@ test('every key is found in its block, and sizes and offsets come back', () => {
   );
 });
 
-test('the end of a range takes in every block that holds a key below it, and at most one more', () => {
+test('a range ends behind every block that holds a key below, and at most one more', () => {
   fc.assert(
     fc.property(layout, key, (blocks, to) => {
       const end = new BlockIndex(build(blocks), 'test').findEnd(to);

@@ -1,10 +1,13 @@
-// The index of a table: for each block the smallest key that tells it from the block before, and where it lies.
+// The index of a table: for each block the smallest key that tells it from the block before, and
+// where it lies.
 //
 //   plaintext = varint blockCount | varint n, lastKey | item × blockCount
-//   item      = varint shared | varint unshared | separator suffix | varint sealedBytes | varint plainBytes
+//   item      = varint shared | varint unshared | suffix | varint sealedBytes | varint plainBytes
 //
-// The separator of block i is > every key of block i-1 and ≤ every key of block i; that of block 0 is empty.
-// Blocks lie one after another from offset 0, so offsets are sums.
+// Shared and suffix give the block's separator, as keys are given in a block.
+//
+// The separator of block i is > every key of block i-1 and ≤ every key of block i; that of block 0
+// is empty. Blocks lie one after another from offset 0, so offsets are sums.
 
 import { assert } from '../../base/assert.ts';
 import { ByteReader, ByteWriter, compareBytes } from '../../base/bytes.ts';

@@ -6,8 +6,9 @@
 //           | u8 0xff, varint shared, varint unshared
 //   restart = offset of an entry that stores its whole key (shared = 0): the first, and every 16th
 //
-// `shared` counts the bytes a key has in common with the key before it. The bytes were authenticated before they
-// come here, so a violation is a bug of the writer; it is still found (`corrupt`) and never read past the block.
+// `shared` counts the bytes a key has in common with the key before it. The bytes were
+// authenticated before they come here, so a violation is a bug of the writer; it is still found
+// (`corrupt`) and never read past the block.
 
 import { StorageError } from '../../base/errors.ts';
 import { LONG_HEAD } from './block-builder.ts';
@@ -44,7 +45,8 @@ export class Block {
   get(key: Uint8Array): Uint8Array | undefined {
     const bytes = this.bytes;
     let at = this.restartBefore(key);
-    // How many bytes of `key` the entry before has in common with it. Entries before `at` are all smaller.
+    // How many bytes of `key` the entry before has in common with it. Entries before `at` are all
+    // smaller.
     let matched = 0;
     while (at < this.entriesEnd) {
       const head = bytes[at]!;

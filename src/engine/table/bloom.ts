@@ -1,14 +1,17 @@
-// A blocked bloom filter over whole keys: one key's bits all lie in one 64-byte line, so that a probe touches
-// one line of the processor's cache.
+// A blocked bloom filter over whole keys: one key's bits all lie in one 64-byte line, so that a
+// probe touches one line of the processor's cache.
 //
-//   plaintext = line × lineCount | u8 probeCount          line = 64 bytes, bit b is bit (b & 7) of byte (b >> 3)
+//   plaintext = line × lineCount | u8 probeCount
+//   line      = 64 bytes; its bit b is bit (b & 7) of byte (b >> 3)
 //
 //   line of a key  = floor(hash.line × lineCount / 2^32)
 //   bit of probe i = top 9 bits of (hash.bits × 0x9e3779b9^(i+1) mod 2^32)
 //
-// A filter of zero probes has no lines and lets every key through. The hash below is part of the stored format.
+// A filter of zero probes has no lines and lets every key through. The hash below is part of the
+// stored format.
 
 import { assert } from '../../base/assert.ts';
+import type { Clock } from '../../base/clock.ts';
 import { StorageError } from '../../base/errors.ts';
 
 const LINE_BYTES = 64;
@@ -16,6 +19,9 @@ const LINE_BITS_SHIFT = 32 - 9; // 512 bits in a line
 const GOLDEN = 0x9e3779b9;
 const PROBES_MAX = 16;
 const TWO_32 = 2 ** 32;
+
+/** About two milliseconds of work. */
+const SLICE_KEYS = 32 * 1024;
 
 /** Two independent 32-bit halves: one chooses the line, the other the bits in it. */
 export interface KeyHash {
@@ -57,7 +63,8 @@ export function hashKey(key: Uint8Array, out: KeyHash): KeyHash {
 }
 
 function probesFor(bitsPerKey: number): number {
-  // ln 2 × bits per key minimises false positives; lines fill unevenly, so the rounding is downward.
+  // ln 2 × bits per key minimises false positives; lines fill unevenly, so the rounding is
+  // downward.
   return Math.max(1, Math.min(PROBES_MAX, Math.floor(bitsPerKey * Math.LN2)));
 }
 
@@ -92,13 +99,32 @@ export class FilterBuilder {
     return Math.ceil((this.#count * this.#bitsPerKey) / 8) + 1;
   }
 
-  /** Owned plaintext of the filter. */
-  finish(): Uint8Array {
+  /**
+   * Owned plaintext of the filter. A large one is built in slices, with turns for the event loop
+   * between.
+   */
+  async finish(clock: Clock): Promise<Uint8Array> {
     if (this.#count === 0) return new Uint8Array(1);
-    const probeCount = probesFor(this.#bitsPerKey);
     const lineCount = Math.ceil((this.#count * this.#bitsPerKey) / (LINE_BYTES * 8));
     const bytes = new Uint8Array(lineCount * LINE_BYTES + 1);
-    for (let i = 0; i < this.#count; i++) {
+    const probeCount = probesFor(this.#bitsPerKey);
+    bytes[bytes.length - 1] = probeCount;
+    for (let first = 0; first < this.#count; first += SLICE_KEYS) {
+      if (first > 0) await clock.yieldTurn();
+      const end = Math.min(this.#count, first + SLICE_KEYS);
+      this.#setBits(bytes, lineCount, probeCount, first, end);
+    }
+    return bytes;
+  }
+
+  #setBits(
+    bytes: Uint8Array,
+    lineCount: number,
+    probeCount: number,
+    first: number,
+    end: number,
+  ): void {
+    for (let i = first; i < end; i++) {
       const base = Math.floor((this.#hashes[i * 2]! * lineCount) / TWO_32) * LINE_BYTES;
       let bits = this.#hashes[i * 2 + 1]!;
       for (let probe = 0; probe < probeCount; probe++) {
@@ -107,8 +133,6 @@ export class FilterBuilder {
         bytes[base + (bit >>> 3)]! |= 1 << (bit & 7);
       }
     }
-    bytes[bytes.length - 1] = probeCount;
-    return bytes;
   }
 }
 

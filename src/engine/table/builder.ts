@@ -1,14 +1,16 @@
 // Builds one table object from entries in ascending key order (layout: tail.ts, block.ts).
 //
 // 1. `add` fills a block; a full block is moved to the open batch.
-// 2. A full batch (settings.sealBytes) goes to the sealer at once, so that workers seal while entries arrive.
+// 2. A full batch (settings.sealBytes) goes to the sealer at once, so that workers seal while
+//    entries arrive.
 // 3. `finish` seals the rest, then builds index, filter and footer.
 //
-// Memory: the sealed bytes so far, one open batch, the batches in the sealer's hands, 8 bytes per key. All of
-// it is bounded by TABLE_BYTES_MAX, and the caller ends a table at settings.tableBytes.
+// Memory: the sealed bytes so far, one open batch, the batches in the sealer's hands, 8 bytes per
+// key. All of it is bounded by TABLE_BYTES_MAX, and the caller ends a table at settings.tableBytes.
 
 import { assert } from '../../base/assert.ts';
 import { compareBytes } from '../../base/bytes.ts';
+import type { Clock } from '../../base/clock.ts';
 import type { Rng } from '../../base/rng.ts';
 import { FrameKind, sealedFrameBytesMax, sealFrame } from '../../codec/frame.ts';
 import type { Keyring } from '../../codec/keyring.ts';
@@ -30,6 +32,8 @@ export interface TableBuilderDeps {
   readonly sealer: Sealer;
   /** Gives the object's salt. */
   readonly rng: Rng;
+  /** Gives the event loop its turns. */
+  readonly clock: Clock;
 }
 
 export interface FinishedTable {
@@ -73,6 +77,7 @@ interface SealedBatch {
 
 class Builder implements TableBuilder {
   readonly #sealer: Sealer;
+  readonly #clock: Clock;
   readonly #settings: TableSettings;
   readonly #id: number;
   readonly #salt: Uint8Array;
@@ -91,6 +96,7 @@ class Builder implements TableBuilder {
     assert(settings.tableBytes <= TABLE_BYTES_MAX, 'a table is at most TABLE_BYTES_MAX long');
     assert(settings.blockBytes > 0 && settings.blockBytes <= ENTRY_BYTES_MAX, 'blocks are ≤ 1 MiB');
     this.#sealer = deps.sealer;
+    this.#clock = deps.clock;
     this.#settings = settings;
     this.#id = id;
     this.#salt = deps.rng.bytes(SALT_BYTES);
@@ -134,8 +140,9 @@ class Builder implements TableBuilder {
     const body = batches.map((batch) => batch.bytes);
     const sealedLengths = batches.flatMap((batch) => [...batch.lengths]);
     const { compression } = this.#settings;
+    const filterPlain = await this.#filter.finish(this.#clock);
     // A filter is as good as random: compressing it would only cost time.
-    const filter = this.#sealOne(FrameKind.tableFilter, 'none', this.#filter.finish());
+    const filter = this.#sealOne(FrameKind.tableFilter, 'none', filterPlain);
     const indexPlain = this.#index.finish(sealedLengths, lastKey);
     const index = this.#sealOne(FrameKind.tableIndex, compression, indexPlain);
     const tailBytes = filter.length + index.length + FOOTER_BYTES;
@@ -184,7 +191,8 @@ class Builder implements TableBuilder {
     if (batch === undefined) return;
     this.#batch = undefined;
     const sealing = this.#sealBlocks(batch);
-    // `finish` awaits it and reports the failure; a builder that is given up has nobody to report to.
+    // `finish` awaits it and reports the failure; a builder that is given up has nobody to report
+    // to.
     sealing.catch(() => {});
     this.#sealing.push(sealing);
   }

@@ -1,19 +1,26 @@
-// Entries in ascending key order, one after another: what tables, runs, memtables and merges have in common.
-// A step within a loaded block takes no promise, so that a merge of millions of entries is a plain loop.
+// Entries in ascending key order, one after another: what tables, runs, memtables and merges have
+// in common. A step within a loaded block takes no promise, so that a merge of millions of entries
+// is a plain loop.
 
 import { assert } from '../../base/assert.ts';
-import type { Maybe } from './maybe.ts';
+import type { Maybe } from '../../base/maybe.ts';
 
 export interface Entry {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
 }
 
-/** `key` and `value` are borrowed: they hold from a `next` that gave true until the following call of it. */
+/**
+ * `key` and `value` are borrowed: they hold from a `next` that gave true until the following call
+ * of it.
+ */
 export interface Cursor {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
-  /** Steps to the next entry; false at the end. Calls must not overlap; after a rejection there is no entry. */
+  /**
+   * Steps to the next entry; false at the end. Calls must not overlap; after a rejection there is
+   * no entry.
+   */
   next(): Maybe<boolean>;
 }
 

@@ -1,4 +1,5 @@
-// A damaged table: every answer is the right one or `corrupt`, never a wrong one, whatever byte was altered.
+// A damaged table: every answer is the right one or `corrupt`, never a wrong one, whatever byte was
+// altered.
 
 import { test } from 'node:test';
 import { deepEqual, equal, ok } from 'node:assert/strict';
@@ -61,7 +62,7 @@ async function examine(world: TestWorld, table: Table, list: readonly Entry[]): 
   return { lookups, scan, preload };
 }
 
-test('a byte that is altered anywhere is found, and damage to one block leaves the others', async () => {
+test('a byte altered anywhere is found, and damage to one block leaves the others', async () => {
   for (const compression of ['lz4', 'none'] as const) {
     const world = createTestWorld({ ...TINY_SETTINGS, compression });
     const list = randomEntries(createSeededRng(11), 7);

@@ -1,6 +1,8 @@
-// What a manifest keeps of each table: enough to find the table for a key and to open it by one ranged GET.
+// What a manifest keeps of each table: enough to find the table for a key and to open it by one
+// ranged GET.
 //
-//   varint id | varint bytes | varint tailBytes | varint entries | varint n, firstKey | varint n, lastKey
+//   varint id | varint bytes | varint tailBytes | varint entries
+//   | varint n, firstKey | varint n, lastKey
 
 import { type ByteReader, type ByteWriter, compareBytes } from '../../base/bytes.ts';
 

@@ -1,4 +1,5 @@
-// The fixed-size end of a table object, in clear but authenticated. It holds counts and sizes, no keys.
+// The fixed-size end of a table object, in clear but authenticated. It holds counts and sizes, no
+// keys.
 //
 //   0   8   magic "varveTBL"
 //   8   2   version u16 = 1

@@ -1,9 +1,9 @@
 // Merges cursors, newest first, into one: each key once, with its values combined.
 //
-// 1. The cursors that stand on the current key are held, newest first; the others lie in a binary heap, ordered
-//    by key and then by age.
-// 2. `next` steps the held cursors. A single held one that is still smallest (a stretch of keys from one source)
-//    stays held after one comparison; else it changes places with the heap's top.
+// 1. The cursors that stand on the current key are held, newest first; the others lie in a binary
+//    heap, ordered by key and then by age.
+// 2. `next` steps the held cursors. A single held one that is still smallest (a stretch of keys
+//    from one source) stays held after one comparison; else it changes places with the heap's top.
 // 3. Every further cursor on the same key is taken out of the heap and held too.
 // 4. `combine` sees the values newest first. Undefined drops the key, and the next one is sought.
 //
@@ -12,12 +12,13 @@
 import { assert } from '../../base/assert.ts';
 import { compareBytes } from '../../base/bytes.ts';
 import type { Cursor } from './cursor.ts';
-import type { Maybe } from './maybe.ts';
+import type { Maybe } from '../../base/maybe.ts';
 
 /**
- * Makes one value of those that a key has in the merged sources, newest first and at least one. `isBottom`: no
- * older source exists, so what only hides older values can go. Undefined drops the entry. Arguments are borrowed;
- * the result must stay as it is until the next call, and may be one of the values.
+ * Makes one value of those that a key has in the merged sources, newest first and at least one.
+ * `isBottom`: no older source exists, so what only hides older values can go. Undefined drops the
+ * entry. Arguments are borrowed; the result must stay as it is until the next call, and may be one
+ * of the values.
  */
 export type Combine = (
   key: Uint8Array,
@@ -55,7 +56,9 @@ class MergeCursor implements Cursor {
   readonly #held: Source[] = [];
   readonly #values: Uint8Array[] = [];
   #started = false;
-  /** True inside `next`. A failure leaves it set: entries may be lost, so the merge must not go on. */
+  /**
+   * True inside `next`. A failure leaves it set: entries may be lost, so the merge must not go on.
+   */
   #busy = false;
   key: Uint8Array = NOTHING;
   value: Uint8Array = NOTHING;
@@ -201,7 +204,10 @@ class MergeCursor implements Cursor {
   }
 }
 
-/** Steps one of several cursors: a throw becomes a rejection, so that the others' promises are awaited too. */
+/**
+ * Steps one of several cursors: a throw becomes a rejection, so that the others' promises are
+ * awaited too.
+ */
 function stepOf(cursor: Cursor): Maybe<boolean> {
   try {
     return cursor.next();

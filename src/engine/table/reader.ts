@@ -1,7 +1,9 @@
-// One table as its readers see it. Opening costs nothing: the tail is fetched when it is first needed, by one
-// ranged GET whose size the manifest knows, and then lives in the block cache like any block.
+// One table as its readers see it. Opening costs nothing: the tail is fetched when it is first
+// needed, by one ranged GET whose size the manifest knows, and then lives in the block cache like
+// any block.
 //
-//   get:     filter → index → block. No promise when tail and block are cached; at most two GETs when not.
+//   get:     filter → index → block; no promise when tail and block are cached, at most two GETs
+//            when not.
 //   cursor:  table-cursor.ts.
 //   preload: the whole table into the cache, by GETs of settings.preloadBytes.
 //
@@ -18,7 +20,7 @@ import { Block } from './block.ts';
 import { hashKey } from './bloom.ts';
 import type { KeyHash } from './bloom.ts';
 import type { TableDescriptor } from './descriptor.ts';
-import type { Maybe } from './maybe.ts';
+import type { Maybe } from '../../base/maybe.ts';
 import type { TableSettings } from './settings.ts';
 import { decodeTail, plain } from './tail.ts';
 import type { TableTail } from './tail.ts';
@@ -63,8 +65,9 @@ export class Table {
   }
 
   /**
-   * The value of `key`: a view of a cached block, never to be changed, and to be copied if it is kept long.
-   * `key` is borrowed until the call settles. `hash` is `hashKey` of it, for callers that ask several tables.
+   * The value of `key`: a view of a cached block, never to be changed, and to be copied if it is
+   * kept long. Throws or rejects with `corrupt`, or with what the store says. `key` is borrowed
+   * until the call settles. `hash` is `hashKey` of it, for callers that ask several tables.
    */
   get(
     key: Uint8Array,
@@ -75,9 +78,9 @@ export class Table {
     return this.#getWith(tail, key, hash);
   }
 
-  /** Loads filter and index if they are not cached. */
-  tail(options: RequestOptions): Maybe<TableTail> {
-    return this.slots.tail() ?? this.slots.loadTail(() => this.readTail(options));
+  /** Loads filter and index if they are not cached. The load is shared, so no signal can end it. */
+  tail(cause: 'open' | 'lookup'): Maybe<TableTail> {
+    return this.slots.tail() ?? this.slots.loadTail(() => this.readTail({ cause }));
   }
 
   /** Brings the whole table into the cache; the caller sees to it that the budget has room. */
@@ -177,7 +180,8 @@ export class Table {
     sealed: Uint8Array,
     sealedAt: number,
   ): Promise<void> {
-    // In steps, so that the plaintext beside the cache stays small however well the table compresses.
+    // In steps, so that the plaintext beside the cache stays small however well the table
+    // compresses.
     for (let at = first; at < end;) {
       const next = pieceEnd(tail, at, end, Infinity, this.settings.sealBytes);
       const blocks = await this.#unseal(tail, at, next, sealed, sealedAt);
@@ -191,7 +195,10 @@ export class Table {
     this.slots.keepBlock(index, new Block(new Uint8Array(block.bytes), this.objectName));
   }
 
-  /** Opens blocks [first, end), which `sealed` holds; its first byte is byte `sealedAt` of the object. */
+  /**
+   * Opens blocks [first, end), which `sealed` holds; its first byte is byte `sealedAt` of the
+   * object.
+   */
   async #unseal(
     tail: TableTail,
     first: number,
@@ -234,7 +241,10 @@ export class Table {
   }
 }
 
-/** One past the last block of a piece that begins with `first`: at least one block, else within both limits. */
+/**
+ * One past the last block of a piece that begins with `first`: at least one block, else within both
+ * limits.
+ */
 export function pieceEnd(
   tail: TableTail,
   first: number,

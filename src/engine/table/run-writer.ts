@@ -1,11 +1,14 @@
-// Streams entries into a new run: cuts tables, puts them into the store. For memtable flushes and compactions.
+// Streams entries into a new run: cuts tables, puts them into the store. For memtable flushes and
+// compactions.
 //
-// 1. Entries go to a builder until the table has settings.tableBytes of plaintext; a key is never split.
-// 2. A finished table is sealed and uploaded while the next one is built: at most two tables in memory.
+// 1. Entries go to a builder until the table has settings.tableBytes of plaintext; a key is never
+//    split.
+// 2. A finished table is sealed and uploaded while the next one is built: at most two tables in
+//    memory.
 // 3. Every few milliseconds of work the event loop gets a turn, and the signal is looked at.
 //
-// Nothing is deleted here. After a failure, tables that were already put are left behind: no root names them, so
-// the collector finds them.
+// Nothing is deleted here. After a failure, tables that were already put are left behind: no root
+// names them, so the collector finds them.
 
 import type { Clock } from '../../base/clock.ts';
 import { StorageError } from '../../base/errors.ts';
@@ -19,7 +22,6 @@ import type { TableSettings } from './settings.ts';
 
 export interface RunWriterDeps extends TableBuilderDeps {
   readonly store: ObjectStore;
-  readonly clock: Clock;
 }
 
 export interface RunWriterOptions extends RequestOptions {

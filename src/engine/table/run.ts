@@ -1,5 +1,6 @@
-// A sorted run: tables whose key ranges do not overlap, in ascending order. Any key lies in at most one of them.
-// The state of the tree is a list of runs, newest first; an entry of a newer run overlays that of an older one.
+// A sorted run: tables whose key ranges do not overlap, in ascending order. Any key lies in at most
+// one of them. The state of the tree is a list of runs, newest first; an entry of a newer run
+// overlays that of an older one.
 
 import { assert } from '../../base/assert.ts';
 import { compareBytes } from '../../base/bytes.ts';
@@ -7,7 +8,7 @@ import { hashKey } from './bloom.ts';
 import type { KeyHash } from './bloom.ts';
 import type { Cursor } from './cursor.ts';
 import type { TableDescriptor } from './descriptor.ts';
-import type { Maybe } from './maybe.ts';
+import type { Maybe } from '../../base/maybe.ts';
 import { openTable } from './reader.ts';
 import type { Table, TableReaderDeps } from './reader.ts';
 import type { TableSettings } from './settings.ts';
@@ -83,10 +84,10 @@ export function openRun(
 }
 
 /**
- * Passes the values of `key` to `visit`, newest first, until it answers true ("that is all I need").
- * Synchronous while every block is cached. At the first one that is missing it gives a promise, loads that block
- * and goes on from there: nothing is visited twice. `key` is borrowed until the call settles; a value is a view of
- * a cached block and must not be changed.
+ * Passes the values of `key` to `visit`, newest first, until it answers true ("that is all I
+ * need"). Synchronous while every block is cached. At the first one that is missing it gives a
+ * promise, loads that block and goes on from there: nothing is visited twice. `key` is borrowed
+ * until the call settles; a value is a view of a cached block and must not be changed.
  */
 export function lookup(
   runs: readonly SortedRun[],
@@ -125,7 +126,10 @@ async function lookupBehind(
   await lookupFrom(runs, at + 1, key, hash, visit);
 }
 
-/** The tables of a run one after another; with read-ahead the next one is opened while this one is consumed. */
+/**
+ * The tables of a run one after another; with read-ahead the next one is opened while this one is
+ * consumed.
+ */
 class RunCursor implements Cursor {
   readonly #tables: readonly Table[];
   readonly #options: ScanOptions;

@@ -1,22 +1,25 @@
 // Walks the entries of one table within key bounds.
 //
-//   cached block → decode; else a piece: one GET of up to settings.scanBytes of adjacent uncached blocks
+//   cached block → decode
+//   else a piece → one GET of up to settings.scanBytes of adjacent uncached blocks → decode
 //
-// With `readAhead` the next piece is fetched while the present one is consumed: two pieces in memory, never
-// more. A scan that does not `keep` leaves the cache as it found it, marks included.
+// With `readAhead` the next piece is fetched while the present one is consumed: two pieces in
+// memory, never more. A scan that does not `keep` leaves the cache as it found it, marks included.
 
 import { compareBytes } from '../../base/bytes.ts';
 import type { RequestOptions } from '../../objectstore/object-store.ts';
 import { BlockCursor } from './block-cursor.ts';
 import type { Block } from './block.ts';
 import type { Cursor } from './cursor.ts';
-import type { Maybe } from './maybe.ts';
+import type { Maybe } from '../../base/maybe.ts';
 import { pieceEnd } from './reader.ts';
 import type { Table } from './reader.ts';
 import type { TableTail } from './tail.ts';
 
 export interface ScanOptions extends RequestOptions {
-  /** First key, inclusive; undefined: from the start. Borrowed for the cursor's life, as is `to`. */
+  /**
+   * First key, inclusive; undefined: from the start. Borrowed for the cursor's life, as is `to`.
+   */
   readonly from?: Uint8Array | undefined;
   /** Where the scan ends, exclusive; undefined: at the end. */
   readonly to?: Uint8Array | undefined;
@@ -155,7 +158,8 @@ export class TableCursor implements Cursor {
       throw error;
     }
     this.#pieceAt = 0;
-    // An empty piece says that the next block is cached: it is taken from there before anything is fetched.
+    // An empty piece says that the next block is cached: it is taken from there before anything is
+    // fetched.
     const more = this.#piece.blocks.length > 0 && this.#nextBlock < this.#endBlock;
     if (this.#options.readAhead && more) this.#fetchAhead();
     return this.#enterNext();
@@ -168,7 +172,9 @@ export class TableCursor implements Cursor {
     this.#ahead = ahead;
   }
 
-  /** Fetches the uncached blocks from `#nextBlock` on; none when the next one is cached after all. */
+  /**
+   * Fetches the uncached blocks from `#nextBlock` on; none when the next one is cached after all.
+   */
   async #fetchPiece(): Promise<Piece> {
     const table = this.#table;
     const options = this.#options;

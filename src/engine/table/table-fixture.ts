@@ -1,5 +1,6 @@
-// Two frozen tables of format version 1, and how they were made. Today's code must read them for ever. Run this file
-// to write them; a new version gets new files beside these, which stay as they are.
+// Two frozen tables of format version 1, and how they were made. Today's code must read them for
+// ever. Run this file to write them; a new version gets new files beside these, which stay as they
+// are.
 
 import { writeFile } from 'node:fs/promises';
 import { createKeyring } from '../../codec/keyring.ts';
@@ -10,7 +11,7 @@ import { createTableBuilder } from './builder.ts';
 import type { FinishedTable } from './builder.ts';
 import type { Entry } from './cursor.ts';
 import { TABLE_DEFAULTS } from './settings.ts';
-import { chunkLikeKey } from './testing.ts';
+import { chunkLikeKey, frozenClock } from './testing.ts';
 
 export interface TableFixture {
   readonly id: number;
@@ -53,6 +54,7 @@ export function buildFixture(from: TableFixture): Promise<FinishedTable> {
   const deps = {
     keyring: fixtureKeyring(from.cipher),
     sealer: createInlineSealer(),
+    clock: frozenClock,
     rng: { bytes: (count: number) => new Uint8Array(count).fill(0x5a), float: () => 0 },
   };
   const builder = createTableBuilder(deps, settings, from.id, from.objectName);

@@ -90,7 +90,7 @@ test('the descriptor describes the object', async () => {
   deepEqual(descriptor.lastKey, list[99]!.key);
 });
 
-test('one cold lookup takes one GET for the tail and one for the block, a second one none', async () => {
+test('a cold lookup takes one GET for the tail and one for the block, then none', async () => {
   const world = createTestWorld();
   const list = randomEntries(createSeededRng(3), 200);
   const table = await putTable(world, 1, list);
@@ -109,7 +109,7 @@ test('lookups that run at the same time share their GETs', async () => {
   const world = createTestWorld();
   const list = randomEntries(createSeededRng(3), 200);
   const table = await putTable(world, 1, list);
-  const found = await Promise.all(Array.from({ length: 20 }, () => table.get(list[50]!.key)));
+  const found = await Promise.all(Array.from({ length: 20 }, async () => table.get(list[50]!.key)));
   for (const value of found) deepEqual(value, list[50]!.value);
   equal(world.gets.length, 2);
 });
@@ -127,6 +127,19 @@ test('the filter spares the block of a key that is not there', async () => {
   ok(passed <= 8, `${passed} of 200`);
 });
 
+test('a tail that was loaded when the table was opened is not fetched again', async () => {
+  const world = createTestWorld();
+  const list = randomEntries(createSeededRng(3), 200);
+  const table = await putTable(world, 1, list);
+  const tail = await table.tail('open');
+  equal(table.tail('lookup'), tail);
+  deepEqual(await table.get(list[9]!.key), list[9]!.value);
+  deepEqual(
+    world.gets.map((get) => get.cause),
+    ['open', 'lookup'],
+  );
+});
+
 test('a failed load is not kept: the next lookup tries again', async () => {
   const world = createTestWorld();
   const list = randomEntries(createSeededRng(5), 50);
@@ -138,7 +151,7 @@ test('a failed load is not kept: the next lookup tries again', async () => {
   deepEqual(await table.get(list[3]!.key), list[3]!.value);
 });
 
-test('a scan reads neighbouring blocks by few GETs, and fetches only what is not cached', async () => {
+test('a scan reads neighbouring blocks by few GETs, and only what is not cached', async () => {
   const world = createTestWorld({ ...TABLE_DEFAULTS, blockBytes: 1024 });
   const list = randomEntries(createSeededRng(6), 2000);
   const table = await putTable(world, 1, list);

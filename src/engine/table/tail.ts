@@ -2,8 +2,8 @@
 //
 //   object = sealed block × n | sealed filter | sealed index | footer
 //
-// Filter and index are frames of kinds tableFilter and tableIndex, index 0. All sizes are checked against one
-// another, so that a table is either consistent or `corrupt` when it is opened.
+// Filter and index are frames of kinds tableFilter and tableIndex, index 0. All sizes are checked
+// against one another, so that a table is either consistent or `corrupt` when it is opened.
 
 import { StorageError } from '../../base/errors.ts';
 import { FrameKind, FRAME_PLAIN_BYTES_MAX, openFrame } from '../../codec/frame.ts';

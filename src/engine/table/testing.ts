@@ -1,5 +1,5 @@
-// What the tests and benchmarks of this folder and of compaction share: a table in a memory store, keys and values
-// that look like the engine's, small settings under which everything happens often.
+// What the tests and benchmarks of this folder and of compaction share: a table in a memory store,
+// keys and values that look like the engine's, small settings under which everything happens often.
 
 import type { Clock } from '../../base/clock.ts';
 import { compareBytes, writeSortable } from '../../base/bytes.ts';
