@@ -22,12 +22,12 @@ import { Maintenance } from './maintenance.ts';
 import { createManifestChain } from './manifest/manifest-chain.ts';
 import { readOnlyError, recover } from './recovery.ts';
 import { DATABASE_DEFAULTS, type DatabaseSettings } from './settings.ts';
-import { findBranch, openRoot } from './store-root.ts';
+import { findBranch, openRoot, type StoreRoot } from './store-root.ts';
 import { Tables } from './tables.ts';
 import { Tree } from './tree.ts';
 
 export { BLOCK_BYTES } from './format/pointer.ts';
-export { initStore, MAIN_BRANCH } from './store-root.ts';
+export { initStore, MAIN_BRANCH, openRoot, type StoreRoot } from './store-root.ts';
 export { DATABASE_DEFAULTS, type DatabaseSettings } from './settings.ts';
 export type { FileExtent } from './extents.ts';
 
@@ -37,6 +37,8 @@ export interface DatabaseComponents {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Log;
+  /** The store's root, if it is open already: the passphrase is then not tried again. */
+  readonly root?: StoreRoot;
 }
 
 export interface DatabaseStatus {
@@ -68,7 +70,8 @@ export async function openDatabase(
 ): Promise<Database> {
   const full: DatabaseSettings = { ...DATABASE_DEFAULTS, ...settings };
   const { store, rng, log } = components;
-  const { format, keyring } = await openRoot(store, full.passphrase, 'open');
+  const root = components.root ?? (await openRoot(store, full.passphrase, 'open'));
+  const { format, keyring } = root;
   const branch = await findBranch(store, keyring, full.branch);
   const manifests = createManifestChain(store, keyring, rng, branch);
   const tree = new Tree(full.mapCacheBytes, full.frameTableCacheBytes);

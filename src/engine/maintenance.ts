@@ -167,6 +167,7 @@ export class Maintenance {
           () => ({ runs: replaced().map(descriptorsOf) }),
           () => tree.installCompacted(replaced()),
         );
+        tables.forget(merged);
       });
       if (!done) return;
       this.counters.compactions += 1;

@@ -103,6 +103,13 @@ export class Tables {
     }
   }
 
+  /** Replaced tables give their room in the cache back. */
+  forget(runs: readonly SortedRun[]): void {
+    for (const run of runs) {
+      for (const table of run.tables) this.#deps.cache.drop(table.descriptor.id);
+    }
+  }
+
   get cacheBytes(): number {
     return this.#deps.cache.bytes;
   }

@@ -7,6 +7,10 @@
 // fastest. Calls that overlap in time may take effect in any order; a call that begins after
 // another has completed sees it.
 
+import type { Maybe } from '../base/maybe.ts';
+
+export type { Maybe };
+
 export interface Extent {
   readonly lengthBytes: number;
   /** Nothing is stored for the range: it takes no space. */
@@ -14,8 +18,6 @@ export interface Extent {
   /** Reads give zeroes. Every hole reads as zeroes. */
   readonly zero: boolean;
 }
-
-export type Maybe<T> = T | Promise<T>;
 
 export interface BlockDevice {
   readonly name: string;

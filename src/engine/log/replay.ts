@@ -215,7 +215,7 @@ async function endsHere(
 function lostObject(options: ReplayOptions, missing: number, witness: number): StorageError {
   return new StorageError(
     'corrupt',
-    `log object ${logName(options.branch, missing)} is missing, but object ${witness} proves that ` +
+    `log object ${logName(options.branch, missing)} is missing, but ${witness} proves that ` +
       'it was durable: acknowledged writes are lost; restore it from a copy of the bucket',
   );
 }

@@ -9,7 +9,7 @@
 // is in the runs, newest run first. A writer's first manifest differs from its predecessor in
 // nothing but a higher epoch.
 
-import { ByteReader, ByteWriter } from '../../base/bytes.ts';
+import { ByteReader, ByteWriter, compareBytes } from '../../base/bytes.ts';
 import { decodeDescriptor, encodeDescriptor } from '../table/descriptor.ts';
 import type { Run } from '../table/run.ts';
 
@@ -59,7 +59,12 @@ export function decodeManifest(bytes: Uint8Array, what: string): Manifest {
   const runCount = reader.count();
   for (let r = 0; r < runCount; r++) {
     const count = reader.count();
-    runs.push({ tables: Array.from({ length: count }, () => decodeDescriptor(reader)) });
+    const tables = Array.from({ length: count }, () => decodeDescriptor(reader));
+    for (let t = 1; t < count; t++) {
+      const ascends = compareBytes(tables[t - 1]!.lastKey, tables[t]!.firstKey) < 0;
+      if (!ascends) throw reader.corrupt('has a run whose tables overlap');
+    }
+    runs.push({ tables });
   }
   reader.expectEnd();
   return { epoch, logNumber, logEpoch, nextSegment, runs };

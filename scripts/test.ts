@@ -1,0 +1,45 @@
+// `npm test [-- PATTERN…]`: the packages that the tests need, the checks, then every test.
+//
+// With patterns only those tests run, and the checks are left out: it is meant for work on one
+// folder.
+
+import { spawnSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { runChecks } from './check.ts';
+import { ensureDebianPackages } from './debian-packages.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+const ALL = ['src', 'scripts', 'sim', 'test'].map((folder) => `${folder}/**/*.test.ts`);
+
+/** Test files at one time: several start servers and databases of their own. */
+const CONCURRENCY_MAX = 4;
+
+function main(patterns: readonly string[]): number {
+  try {
+    ensureDebianPackages((line) => process.stderr.write(`test: ${line}\n`));
+  } catch (error) {
+    process.stderr.write(`test: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+  const checked = patterns.length > 0 || runChecks();
+  const concurrency = Math.min(CONCURRENCY_MAX, availableParallelism());
+  const args = [
+    '--test',
+    '--test-reporter=spec',
+    `--test-concurrency=${concurrency}`,
+    ...(patterns.length > 0 ? patterns : ALL),
+  ];
+  const { status, error } = spawnSync(process.execPath, args, {
+    cwd: ROOT,
+    stdio: 'inherit',
+    // What the launcher sets for the server: the tests run components of it in their own process.
+    env: { UV_THREADPOOL_SIZE: '16', ...process.env },
+  });
+  if (error !== undefined) process.stderr.write(`test: ${error.message}\n`);
+  // The counts of node:test stay the last lines: a failed check was said above and shows in the
+  // exit code.
+  return checked && status === 0 ? 0 : 1;
+}
+
+process.exitCode = main(process.argv.slice(2));

@@ -1,0 +1,66 @@
+// `varve status [--json]`: what the running server does, for people or for scripts.
+
+import { createAdminClient } from '../server/http/client.ts';
+import type { StatusReport } from '../server/http/report.ts';
+import { adminSocketPath, type CommandContext } from './program.ts';
+import type { Settings } from './settings.ts';
+import { formatSize } from './size.ts';
+import { formatTable } from './text-table.ts';
+
+export async function runStatus(
+  settings: Settings,
+  context: CommandContext,
+  asJson: boolean,
+): Promise<void> {
+  const report = await createAdminClient(adminSocketPath(settings.stateDir)).status();
+  context.print(asJson ? `${JSON.stringify(report, null, 2)}\n` : formatStatus(report));
+}
+
+export function formatStatus(report: StatusReport): string {
+  const lag = `${formatSize(report.lagBytes)}, ${report.lagSeconds.toFixed(1)} s`;
+  const { put, get, list, head, delete: deletes, bytesUp, bytesDown } = report.store;
+  const facts = [
+    ['version', report.version],
+    ['branch', `${report.branch}, epoch ${report.epoch}`],
+    ['durability', report.durability],
+    ['commits', `${report.acknowledged} acknowledged, ${report.durable} durable in the store`],
+    ['store trails by', lag],
+    ['barriers', String(report.barriers)],
+    ['requests', `${put} PUT, ${get} GET, ${list} LIST, ${head} HEAD, ${deletes} DELETE`],
+    ['traffic', `${formatSize(bytesUp)} up, ${formatSize(bytesDown)} down`],
+    ...Object.entries(report.cache).map(([tier, numbers]) => [
+      `${tier} cache`,
+      Object.entries(numbers)
+        .map(([name, value]) => formatNumber(name, value))
+        .join(', '),
+    ]),
+    ...report.faces.map(({ kind, uri }) => [kind, uri]),
+  ];
+  return formatTable(facts, []) + causeTable(report) + volumeTable(report);
+}
+
+/** A number whose name ends in its unit is shown in that unit. */
+function formatNumber(name: string, value: number): string {
+  if (!/bytes/i.test(name)) return `${name} ${value}`;
+  return `${name.replace(/bytes/i, '') || 'used'} ${formatSize(value)}`;
+}
+
+function causeTable({ store }: StatusReport): string {
+  const rows = Object.entries(store.byCause).map(([cause, one]) => [
+    cause,
+    String(one.put),
+    String(one.get),
+    String(one.list + one.head + one.delete),
+    formatSize(one.bytesUp),
+    formatSize(one.bytesDown),
+  ]);
+  if (rows.length === 0) return '';
+  const header = ['REQUESTS FOR', 'PUT', 'GET', 'OTHER', 'UP', 'DOWN'];
+  return `\n${formatTable([header, ...rows], [1, 2, 3, 4, 5])}`;
+}
+
+function volumeTable({ volumes }: StatusReport): string {
+  if (volumes.length === 0) return '\nno volumes\n';
+  const rows = volumes.map(({ name, size, used }) => [name, formatSize(size), formatSize(used)]);
+  return `\n${formatTable([['VOLUME', 'SIZE', 'USED'], ...rows], [1, 2])}`;
+}

@@ -1,0 +1,21 @@
+// Aligned columns for people.
+
+/**
+ * Rows of equal length. Columns are two spaces apart; those named in `right` are aligned to the
+ * right.
+ */
+export function formatTable(
+  rows: readonly (readonly string[])[],
+  right: readonly number[],
+): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+  }
+  const line = (row: readonly string[]): string =>
+    row
+      .map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
+      .join('  ')
+      .trimEnd();
+  return rows.map((row) => `${line(row)}\n`).join('');
+}

@@ -1,0 +1,244 @@
+// The composition root: the one place that builds components from settings.
+//
+//   lock the state directory
+//   store:    url → directory | s3 | memory, metered (real requests), retried
+//   engine:   passphrase → data key → sealers → database → volumes
+//   faces:    NBD listeners, admin.sock
+//
+// What was opened is closed in reverse: faces stop taking requests, the database makes everything
+// durable, then the store and the lock go. Whatever fails on the way up is closed the same way.
+
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { StorageError } from './base/errors.ts';
+import type { Clock } from './base/clock.ts';
+import type { Log } from './base/log.ts';
+import type { Rng } from './base/rng.ts';
+import type { Progress } from './cli/progress.ts';
+import type { Settings, VolumeSetting } from './cli/settings.ts';
+import { lockStateDir } from './cli/state-dir.ts';
+import { createSealerPool } from './codec/sealer-pool.ts';
+import { type Database, initStore, openDatabase } from './engine/db.ts';
+import { createDirectoryStore } from './objectstore/directory.ts';
+import { createMemoryStore } from './objectstore/memory.ts';
+import { type Meter, withMeter } from './objectstore/metered.ts';
+import type { ObjectStore } from './objectstore/object-store.ts';
+import { withRetry } from './objectstore/retry.ts';
+import { awsCredentials } from './objectstore/s3/credentials.ts';
+import { createS3Store } from './objectstore/s3/s3-store.ts';
+import { parseStoreUrl, type StoreLocation } from './objectstore/url.ts';
+import { answersAt, createAdminServer } from './server/http/admin.ts';
+import { createAdminService, type StatusSource } from './server/http/service.ts';
+import { formatNbdAddress, type NbdAddress } from './server/nbd/address.ts';
+import { NBD_SERVER_DEFAULTS, startNbdServer } from './server/nbd/server.ts';
+import { openVolumes, type Volumes } from './volume/volumes.ts';
+
+/**
+ * A request that takes longer than an attempt is not slow but lost. Past the deadline callers get
+ * EIO.
+ */
+const RETRY = {
+  attemptTimeoutMs: 30_000,
+  totalDeadlineMs: 120_000,
+  baseDelayMs: 100,
+  maxDelayMs: 5_000,
+};
+
+/** Below this, handing a job to a thread costs more than doing it. */
+const SEALING = { inlineBytesMax: 72 * 1024 };
+
+/** What is fetched ahead of one sequential reader: a few objects' latency at full bandwidth. */
+const READ_AHEAD_BYTES = 4 * 1024 * 1024;
+
+const SEALER_THREADS_MAX = 4;
+
+export interface DaemonComponents {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: Log;
+  readonly progress: Progress;
+  /** Asked once the state directory is ours. */
+  readonly passphrase: () => Promise<string>;
+  readonly version: string;
+  /** For the AWS chain: keys, profile, region. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export interface Face {
+  readonly kind: string;
+  readonly uri: string;
+}
+
+export interface Daemon {
+  readonly faces: readonly Face[];
+  readonly volumes: readonly VolumeSetting[];
+  readonly adminSocket: string;
+  /**
+   * Stops taking requests, makes everything durable, closes. Idempotent; throws what closing met.
+   */
+  stop(): Promise<void>;
+  /** Resolves with the reason when the engine stops by itself, fenced above all. */
+  readonly failed: Promise<StorageError>;
+}
+
+/** Creates the store. Throws `exists` when there is one. */
+export async function createStore(settings: Settings, components: DaemonComponents): Promise<void> {
+  const { clock, rng } = components;
+  await using open = new AsyncDisposableStack();
+  const { store } = await openStore(settings, components, open);
+  const { cipher, compression } = settings;
+  const passphrase = await components.passphrase();
+  await initStore({ store, rng, clock }, { passphrase, cipher, compression });
+}
+
+/** Resolves when every face listens. */
+export async function startDaemon(
+  settings: Settings,
+  components: DaemonComponents,
+): Promise<Daemon> {
+  const { clock, rng, log, progress } = components;
+  await using rising = new AsyncDisposableStack();
+  const adminSocket = join(settings.stateDir, 'admin.sock');
+  const lock = await lockStateDir(settings.stateDir, () => answersAt(adminSocket));
+  rising.defer(() => lock.release());
+
+  const { store, meter } = await openStore(settings, components, rising);
+  const passphrase = await components.passphrase();
+  const sealer = createSealerPool({ threads: sealerThreads(), ...SEALING, log });
+  rising.defer(() => sealer.close());
+  rising.defer(() => progress.end());
+  progress.begin('opening the branch');
+  const database = await openDatabase(
+    { store, sealer, clock, rng, log },
+    {
+      passphrase,
+      branch: settings.branch,
+      readOnly: settings.readOnly,
+      cacheMemoryBytes: settings.cacheMemoryBytes,
+      onProgress: (done, total) => progress.update(done, total),
+    },
+  );
+  rising.defer(() => database.close());
+
+  const volumes = await openVolumes(database, { readAheadBytes: READ_AHEAD_BYTES });
+  if (!settings.readOnly) await ensureVolumes(volumes, settings.volumes, log);
+  const faces: Face[] = [];
+  const service = createAdminService({
+    database: statusSource(database),
+    volumes,
+    meter,
+    faces,
+    version: components.version,
+  });
+  const admin = await createAdminServer({ service, log }, adminSocket);
+  rising.defer(() => admin.close());
+  const nbd = await startNbdServer(
+    { directory: volumes, clock, log },
+    { addresses: settings.nbd, ...NBD_SERVER_DEFAULTS },
+  );
+  rising.defer(() => nbd.stop());
+  for (const address of nbd.addresses) faces.push({ kind: 'nbd', uri: nbdUri(address) });
+  progress.end();
+
+  const running = rising.move();
+  return {
+    faces,
+    volumes: volumes.list(),
+    adminSocket,
+    stop: () => running.disposeAsync(),
+    failed: database.failed,
+  };
+}
+
+async function openStore(
+  settings: Settings,
+  components: DaemonComponents,
+  open: AsyncDisposableStack,
+): Promise<{ readonly store: ObjectStore; readonly meter: Meter }> {
+  if (settings.storeUrl === undefined) {
+    throw new StorageError(
+      'invalid',
+      'no store given: name one with --store file:DIR or --store s3://BUCKET/PREFIX',
+    );
+  }
+  const { clock, rng, log } = components;
+  const metered = withMeter(await bareStore(settings, settings.storeUrl, components));
+  const store = withRetry(metered, { clock, rng, log, ...RETRY });
+  open.defer(() => store.close());
+  return { store, meter: metered.meter };
+}
+
+async function bareStore(
+  { s3 }: Settings,
+  url: string,
+  components: DaemonComponents,
+): Promise<ObjectStore> {
+  const { clock, rng } = components;
+  const location = parseStoreUrl(url);
+  switch (location.kind) {
+    case 'memory':
+      return createMemoryStore();
+    case 'file':
+      return createDirectoryStore({ rng, clock, root: location.directory });
+    case 's3': {
+      return openS3(location, s3, components);
+    }
+  }
+}
+
+/** AWS wants the bucket in the host's name; other servers rarely have the DNS names for that. */
+function openS3(
+  { bucket, prefix }: Extract<StoreLocation, { kind: 's3' }>,
+  { endpoint, region }: Settings['s3'],
+  { clock, log, env }: DaemonComponents,
+): ObjectStore {
+  return createS3Store({
+    bucket,
+    prefix,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    region: region ?? env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'] ?? 'us-east-1',
+    // A dot in a bucket's name does not match the certificate of *.s3.amazonaws.com.
+    addressing: endpoint === undefined && !bucket.includes('.') ? 'virtual' : 'path',
+    credentials: awsCredentials(env, { clock, log }),
+    clock,
+    log,
+  });
+}
+
+/** Makes what is missing; a volume that is there keeps its size, whatever the settings say. */
+async function ensureVolumes(
+  volumes: Volumes,
+  wanted: readonly VolumeSetting[],
+  log: Log,
+): Promise<void> {
+  const present = new Map(volumes.list().map((one) => [one.name, one.sizeBytes]));
+  for (const { name, sizeBytes } of wanted) {
+    const found = present.get(name);
+    if (found === undefined) await volumes.create(name, sizeBytes);
+    else if (found !== sizeBytes) {
+      const hint = 'it keeps its size: use "varve volume resize"';
+      log.warn('volume.size.differs', { volume: name, sizeBytes: found, wanted: sizeBytes, hint });
+    }
+  }
+}
+
+function statusSource(database: Database): StatusSource {
+  return {
+    barrier: () => database.barrier(),
+    status() {
+      const status = database.status();
+      return { ...status, cache: { memory: { ...status.cache.memory } } };
+    },
+  };
+}
+
+/** The NBD URI format, which libnbd and qemu read; good in any working directory. */
+function nbdUri(address: NbdAddress): string {
+  if ('path' in address) return `nbd+unix:///?socket=${encodeURI(resolve(address.path))}`;
+  return `nbd://${formatNbdAddress(address)}`;
+}
+
+/** One core is left to the thread that serves. */
+function sealerThreads(): number {
+  return Math.max(1, Math.min(SEALER_THREADS_MAX, availableParallelism() - 1));
+}
