@@ -12,7 +12,7 @@ import type { Rng } from '../base/rng.ts';
 import { BlockCache } from '../cache/block-cache.ts';
 import type { Sealer } from '../codec/sealer.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
-import { extentsOf, usedBytesOf, type FileExtent } from './extents.ts';
+import { extentsFromMemory, extentsOf, usedBytesOf, type FileExtent } from './extents.ts';
 import { FileReader } from './file-reader.ts';
 import { FileWriter } from './file-writer.ts';
 import { HOLE, ZERO } from './format/pointer.ts';
@@ -207,7 +207,14 @@ export class Database {
   }
 
   /** At most `max` extents that cover a prefix of the range. */
-  extents(inode: number, offset: number, lengthBytes: number, max: number): Promise<FileExtent[]> {
+  extents(
+    inode: number,
+    offset: number,
+    lengthBytes: number,
+    max: number,
+  ): Maybe<readonly FileExtent[]> {
+    const known = extentsFromMemory(this.#tree, inode, offset, lengthBytes, max);
+    if (known !== undefined) return known;
     return extentsOf(this.#tree, this.#reader, inode, offset, lengthBytes, max);
   }
 

@@ -3,7 +3,7 @@
 
 import type { FileReader } from './file-reader.ts';
 import { BLOCK_BYTES, CHUNK_BLOCKS, HOLE, POINTER_MIN } from './format/pointer.ts';
-import type { Tree } from './tree.ts';
+import { type Tree, UNKNOWN } from './tree.ts';
 
 export interface FileExtent {
   readonly lengthBytes: number;
@@ -47,6 +47,33 @@ class ExtentList {
     });
     this.#blocks = 0;
   }
+}
+
+/**
+ * Ranges up to this many blocks (8 MiB) are looked up block by block: servers ask before they read.
+ */
+const DIRECT_BLOCKS_MAX = 2048;
+
+/** What memory knows of a short range; undefined when tables must be read or walked. */
+export function extentsFromMemory(
+  tree: Tree,
+  inode: number,
+  offset: number,
+  lengthBytes: number,
+  max: number,
+): FileExtent[] | undefined {
+  const first = Math.floor(offset / BLOCK_BYTES);
+  const last = Math.ceil((offset + lengthBytes) / BLOCK_BYTES);
+  if (last - first > DIRECT_BLOCKS_MAX) return undefined;
+  const list = new ExtentList(max);
+  for (let block = first; block < last && !list.full; block++) {
+    const inChunk = block % CHUNK_BLOCKS;
+    const pointer = tree.pointer(inode, (block - inChunk) / CHUNK_BLOCKS, inChunk);
+    if (pointer === UNKNOWN) return undefined;
+    list.add(kindOf(pointer), 1);
+  }
+  list.close();
+  return trimmed(list.extents, first * BLOCK_BYTES, offset, lengthBytes);
 }
 
 /**

@@ -1,0 +1,36 @@
+// The limits of one NBD connection and of the server. Past a limit of a connection its socket is
+// not read.
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** Requests that wait for the device at one time. Clients rarely send more than 128 at once. */
+export const IN_FLIGHT_REQUESTS_MAX = 256;
+/** Payload of those requests. One more payload (32 MiB) may be admitted just below the limit. */
+export const IN_FLIGHT_BYTES_MAX = 64 * MIB;
+/**
+ * Reply bytes that the kernel has not taken yet. One more reply may be added just below the limit.
+ */
+export const UNSENT_BYTES_MAX = 1 * MIB;
+
+/** A payload past this is an attack or a lost frame; up to this it is read, dropped and refused. */
+export const PAYLOAD_DRAIN_BYTES_MAX = 64 * MIB;
+/** Option data that we look at: room for a name and a dozen queries of the longest strings. */
+export const OPTION_BYTES_MAX = 64 * KIB;
+/** Option data past this close the connection; up to this they are read, dropped and refused. */
+export const OPTION_DRAIN_BYTES_MAX = 16 * MIB;
+
+/** Reads up to this are packed with other replies into one buffer; larger ones get their own. */
+export const PACKED_READ_BYTES_MAX = 64 * KIB;
+/** Size of that buffer: some depth-32 batches of 4 KiB reads. */
+export const SLAB_BYTES = 256 * KIB;
+/** Extents of one BLOCK_STATUS reply: its chunk (16 bytes each at most) fits a slab. */
+export const EXTENTS_MAX = 8192;
+/** Extents that a large read is split into; what lies past them is sent as data. */
+export const READ_EXTENTS_MAX = 256;
+
+/** Free buffers that the server keeps for reuse. */
+export const POOL_FREE_BYTES_MAX = 64 * MIB;
+
+/** After our last byte, how long a client may take to close before its socket is torn down. */
+export const LINGER_MS = 2000;
