@@ -280,12 +280,16 @@ export class Database {
     return this.#maintenance.settled();
   }
 
-  /** Makes everything durable, leaves nothing to replay, stops. Rejects when the store gives up. */
+  /**
+   * Makes everything durable, leaves nothing to replay, stops. Rejects when the store gives up, and
+   * when the engine had stopped by itself.
+   */
   async close(): Promise<void> {
     assert(!this.#closed, 'a database is closed once');
     this.#closed = true;
     try {
-      if (!this.readOnly && !this.#log.failed) {
+      // A log that has stopped refuses the barrier: what it did not make durable is not passed over.
+      if (!this.readOnly) {
         await this.#log.barrier();
         await this.#maintenance.flushAll(this.#log);
       }

@@ -91,7 +91,11 @@ export class FileWriter {
       const left = source.length - done;
       if (from === 0 && left >= BLOCK_BYTES) {
         const count = Math.min(this.#atomicBlocks, Math.floor(left / BLOCK_BYTES));
-        const segment = await this.#admit(count);
+        const segment = this.#tryAdmit(count);
+        if (segment === undefined) {
+          await this.#room();
+          continue;
+        }
         this.#putBlocks(segment, inode, at / BLOCK_BYTES, count, source, done);
         done += count * BLOCK_BYTES;
       } else {
@@ -108,17 +112,22 @@ export class FileWriter {
     return this.#c.memtableRoom() === undefined ? this.#c.log.tryOpen(blocks) : undefined;
   }
 
-  async #admit(blocks: number): Promise<Segment> {
-    for (;;) {
-      const memtableRoom = this.#c.memtableRoom();
-      if (memtableRoom !== undefined) {
-        await memtableRoom;
-        continue;
-      }
-      const segment = this.#c.log.tryOpen(blocks);
-      if (segment !== undefined) return segment;
-      await this.#c.log.room();
+  /**
+   * What to wait for when `#tryAdmit` gave nothing. A segment is never handed over an await: by the time the
+   * waiter runs another may have filled or closed it, so that everyone asks again and then acts at once.
+   */
+  #room(): Promise<void> {
+    return this.#c.memtableRoom() ?? this.#c.log.room();
+  }
+
+  /** Applies a change that takes no blocks, as soon as a segment is open, in the turn in which it is. */
+  async #change(apply: (segment: Segment) => void): Promise<void> {
+    let segment = this.#tryAdmit(0);
+    while (segment === undefined) {
+      await this.#room();
+      segment = this.#tryAdmit(0);
     }
+    apply(segment);
   }
 
   #putBlocks(
@@ -184,7 +193,6 @@ export class FileWriter {
     const block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
     let fetched = UNKNOWN;
     for (;;) {
-      const segment = await this.#admit(1);
       const pointer = tree.pointer(inode, chunk, fileBlock % CHUNK_BLOCKS);
       if (pointer === UNKNOWN) {
         await tree.loadChunk(inode, chunk);
@@ -195,8 +203,12 @@ export class FileWriter {
         fetched = pointer;
         continue;
       }
+      const segment = this.#tryAdmit(1);
+      if (segment === undefined) {
+        await this.#room();
+        continue;
+      }
       // `block` holds what the block holds now, and nothing is awaited until it has been replaced.
-      if (this.#c.log.open !== segment) continue;
       block.set(part, from);
       this.#putBlocks(segment, inode, fileBlock, 1, block, 0);
       return;
@@ -246,8 +258,9 @@ export class FileWriter {
 
   async #zeroChunks(inode: number, chunks: readonly number[], state: number): Promise<void> {
     if (chunks.length === 0) return;
-    const segment = await this.#admit(0);
-    for (const chunk of chunks) this.#zeroMap(segment, inode, chunk, 0, CHUNK_BLOCKS, state);
+    await this.#change((segment) => {
+      for (const chunk of chunks) this.#zeroMap(segment, inode, chunk, 0, CHUNK_BLOCKS, state);
+    });
   }
 
   /** Blocks `[start, end)` of the file, all in one chunk. */
@@ -255,8 +268,9 @@ export class FileWriter {
     if (start === end) return;
     const chunk = Math.floor(start / CHUNK_BLOCKS);
     const base = chunk * CHUNK_BLOCKS;
-    const segment = await this.#admit(0);
-    this.#zeroMap(segment, inode, chunk, start - base, end - base, state);
+    await this.#change((segment) => {
+      this.#zeroMap(segment, inode, chunk, start - base, end - base, state);
+    });
   }
 
   #zeroMap(
@@ -282,9 +296,10 @@ export class FileWriter {
 
   /** Changes a named record; `undefined` deletes it. */
   async putMeta(name: string, value: Uint8Array | undefined): Promise<void> {
-    const segment = await this.#admit(0);
-    segment.memtable.putMeta(name, value);
-    segment.metas.set(name, value);
+    await this.#change((segment) => {
+      segment.memtable.putMeta(name, value);
+      segment.metas.set(name, value);
+    });
   }
 }
 

@@ -186,12 +186,33 @@ export class Maintenance {
     await this.#publishing.acquire();
     try {
       const manifest = { ...this.#manifest, ...change() };
-      await this.#c.manifests.publish(this.#manifestNumber + 1, manifest, cause);
+      const put = this.#c.manifests.prepare(this.#manifestNumber + 1, manifest);
+      // A put that failed may land yet. Until it is known whether it has, nothing else may be offered
+      // under its number: finding our own manifest there would look like another writer's.
+      while (!(await this.#tryPut(cause, put))) {
+        await this.#c.clock.sleep(RETRY_DELAY_MS, this.#stop.signal);
+      }
       this.#manifest = manifest;
       this.#manifestNumber += 1;
       install();
     } finally {
       this.#publishing.release();
+    }
+  }
+
+  /** False when the put shall be tried again. */
+  async #tryPut(
+    cause: RequestCause,
+    put: (cause: RequestCause) => Promise<void>,
+  ): Promise<boolean> {
+    try {
+      await put(cause);
+      return true;
+    } catch (error) {
+      if (this.#stop.signal.aborted || fatalError(cause, error) !== undefined) throw error;
+      const fields = { what: cause, error: messageOf(error), retryMs: RETRY_DELAY_MS };
+      this.#c.log.warn('manifest.put.failed', fields);
+      return false;
     }
   }
 

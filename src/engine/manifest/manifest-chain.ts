@@ -27,6 +27,11 @@ export interface ManifestChain {
    * Publishes `manifest` under `number`; `exists` when that number is taken by another writer's.
    */
   publish(number: number, manifest: Manifest, cause: RequestCause): Promise<void>;
+  /**
+   * As `publish`, in two steps: what this returns may be called again after a failure, and then
+   * offers the very same bytes, so that an earlier attempt that landed after all counts as ours.
+   */
+  prepare(number: number, manifest: Manifest): (cause: RequestCause) => Promise<void>;
 }
 
 /**
@@ -50,7 +55,19 @@ export function createManifestChain(
     }
     return number;
   }
+  function prepare(number: number, manifest: Manifest): (cause: RequestCause) => Promise<void> {
+    const name = manifestName(branch, number);
+    const sealed = sealEnvelope(
+      keyring,
+      rng,
+      { magic: MANIFEST_MAGIC, version: MANIFEST_VERSION, name },
+      encodeManifest(manifest),
+      'lz4',
+    );
+    return (cause) => store.putIfAbsent(name, [sealed], { cause });
+  }
   return {
+    prepare,
     async load() {
       for (let attempt = 1; ; attempt++) {
         const number = await highest();
@@ -68,16 +85,6 @@ export function createManifestChain(
         }
       }
     },
-    async publish(number, manifest, cause) {
-      const name = manifestName(branch, number);
-      const sealed = sealEnvelope(
-        keyring,
-        rng,
-        { magic: MANIFEST_MAGIC, version: MANIFEST_VERSION, name },
-        encodeManifest(manifest),
-        'lz4',
-      );
-      await store.putIfAbsent(name, [sealed], { cause });
-    },
+    publish: (number, manifest, cause) => prepare(number, manifest)(cause),
   };
 }
