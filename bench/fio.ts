@@ -47,7 +47,6 @@ export async function fio(uri: string, job: FioJob): Promise<FioResult> {
       ...(job.totalBytes === undefined ? [] : [`--io_size=${job.totalBytes}`]),
       ...(job.fsyncEvery === undefined ? [] : [`--fsync=${job.fsyncEvery}`]),
       ...timed,
-      '--refill_buffers',
       '--norandommap',
       '--randrepeat=0',
       '--output-format=json',

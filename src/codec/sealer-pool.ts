@@ -5,7 +5,7 @@
 //                                        ├─ in turns ──┤
 //   unseal() ─▶ limit ─▶ lane of shares ─┘             └─▶ thread 1 [staging]
 //
-// 1. Memory over SharedArrayBuffer goes to the threads by reference. Other memory is copied through
+// 1. Memory over SharedArrayBuffer goes to the threads by name (thread-memory.ts). Other memory is copied through
 //    the staging buffers of the thread that does the share, so staging is bounded by the number of
 //    threads.
 // 2. Sealing and opening wait in lanes of their own, served in turns: a read does not wait behind a
@@ -27,8 +27,9 @@ import { sumOf } from './sealer-share.ts';
 import type { FrameJob, FramePlan, Share } from './sealer-share.ts';
 import { sealerClosed } from './sealer.ts';
 import type { Sealer } from './sealer.ts';
-import type { SealerReply } from './sealer-worker.ts';
+import type { SealerReply, SealerRequest } from './sealer-worker.ts';
 import { Staging } from './staging.ts';
+import { MemoryLedger, type MemoryNews } from './thread-memory.ts';
 
 /** Work that may wait in a lane; past it callers wait before they are queued. */
 const LANE_BYTES_MAX = 64 * 2 ** 20;
@@ -40,7 +41,9 @@ const SHARE_BYTES_MIN = 128 * 1024;
 const SHARE_BYTES_MAX = 2 ** 20;
 
 /** Threads hold no data of ours in their heaps, only views: these keep V8 from reserving more. */
-const THREAD_LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 } as const;
+const THREAD_LIMITS = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 1 } as const;
+
+const NO_BYTES = new Uint8Array(0);
 
 export interface SealerPoolOptions {
   /** At least 1. */
@@ -79,6 +82,8 @@ interface Slot {
   /** What the thread was told to write to: the share's own target, or staging. */
   target: Uint8Array | undefined;
   readonly staging: Staging;
+  /** What the thread knows; a new thread knows nothing. */
+  memory: MemoryLedger;
   /** What an uncaught error said, for the message when the thread has exited. */
   lastWords: string;
 }
@@ -127,6 +132,7 @@ class SealerPool {
         running: undefined,
         target: undefined,
         staging: new Staging(),
+        memory: new MemoryLedger(),
         lastWords: '',
       };
       this.#slots.push(slot);
@@ -221,12 +227,20 @@ class SealerPool {
     const worker = slot.worker ?? this.#startThread(slot);
     // While it works the thread holds the process: someone awaits the answer.
     worker.ref();
-    worker.postMessage(jobOfShare(frameJob, share, source, target));
+    const news: MemoryNews = { introduced: [], forgotten: [] };
+    const request: SealerRequest = {
+      news,
+      source: slot.memory.describe(source, news),
+      target: slot.memory.describe(target, news),
+      job: jobOfShare(frameJob, share, NO_BYTES, NO_BYTES),
+    };
+    worker.postMessage(request);
   }
 
   #startThread(slot: Slot): Worker {
     const worker = this.#spawn();
     slot.worker = worker;
+    slot.memory = new MemoryLedger();
     slot.lastWords = '';
     worker.on('message', (reply: SealerReply) => this.#onReply(slot, worker, reply));
     worker.on('error', (error) => (slot.lastWords = messageOf(error)));

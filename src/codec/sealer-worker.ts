@@ -8,11 +8,26 @@ import { StorageError } from '../base/errors.ts';
 import type { StorageErrorKind } from '../base/errors.ts';
 import { runFrameJob } from './sealer-share.ts';
 import type { FrameJob } from './sealer-share.ts';
+import { MemoryMirror, type MemoryNews, type SharedView } from './thread-memory.ts';
+
+/** A job whose memory is named instead of held. */
+export interface SealerRequest {
+  readonly news: MemoryNews;
+  readonly source: SharedView;
+  readonly target: SharedView;
+  readonly job: FrameJob;
+}
 
 /** Errors lose their class between threads, so kind and message go as data. */
 export type SealerReply =
   | { readonly lengths: Uint32Array }
   | { readonly kind: StorageErrorKind; readonly message: string };
+
+function onMemory(frameJob: FrameJob, source: Uint8Array, target: Uint8Array): FrameJob {
+  return frameJob.operation === 'seal'
+    ? { operation: 'seal', job: { ...frameJob.job, source, target } }
+    : { operation: 'unseal', job: { ...frameJob.job, sealed: source, target } };
+}
 
 function answer(frameJob: FrameJob): SealerReply {
   try {
@@ -26,7 +41,11 @@ function answer(frameJob: FrameJob): SealerReply {
 
 const port = parentPort;
 assert(port !== null, 'this module runs in a worker thread');
-port.on('message', (frameJob: FrameJob) => port.postMessage(answer(frameJob)));
+const memory = new MemoryMirror();
+port.on('message', ({ news, source, target, job }: SealerRequest) => {
+  memory.learn(news);
+  port.postMessage(answer(onMemory(job, memory.view(source), memory.view(target))));
+});
 port.on('messageerror', (error) => {
   throw error;
 });
