@@ -24,8 +24,6 @@ import { createMemoryStore } from './objectstore/memory.ts';
 import { type Meter, withMeter } from './objectstore/metered.ts';
 import type { ObjectStore } from './objectstore/object-store.ts';
 import { withRetry } from './objectstore/retry.ts';
-import { awsCredentials } from './objectstore/s3/credentials.ts';
-import { createS3Store } from './objectstore/s3/s3-store.ts';
 import { parseStoreUrl, type StoreLocation } from './objectstore/url.ts';
 import { answersAt, createAdminServer } from './server/http/admin.ts';
 import { createAdminService, type StatusSource } from './server/http/service.ts';
@@ -187,11 +185,14 @@ async function bareStore(
 }
 
 /** AWS wants the bucket in the host's name; other servers rarely have the DNS names for that. */
-function openS3(
+async function openS3(
   { bucket, prefix }: Extract<StoreLocation, { kind: 's3' }>,
   { endpoint, region }: Settings['s3'],
   { clock, log, env }: DaemonComponents,
-): ObjectStore {
+): Promise<ObjectStore> {
+  // Loaded when it is needed: undici takes a tenth of a second and several megabytes.
+  const { awsCredentials } = await import('./objectstore/s3/credentials.ts');
+  const { createS3Store } = await import('./objectstore/s3/s3-store.ts');
   return createS3Store({
     bucket,
     prefix,
