@@ -18,9 +18,9 @@ const COMPRESS_BYTES_MIN = 64;
 /** 1/16 must be saved. */
 const SAVING_SHIFT = 4;
 
-/** Probed at the start, in the middle and at the end; one slice that shrinks is enough to go on. */
-const PROBE_BYTES = 4096;
-const PROBES = 3;
+/** Probed from the start to the end; one slice that shrinks is enough to go on. */
+const PROBE_BYTES = 1024;
+const PROBES = 4;
 /** From here on a probe costs less than it can save. */
 const PROBED_BYTES_MIN = 32 * 1024;
 /** A slice counts as shrinking when it saves 1/32: it sees less of the data's repetitions. */

@@ -292,6 +292,7 @@ export class Database {
       if (!this.readOnly) {
         await this.#log.barrier();
         await this.#maintenance.flushAll(this.#log);
+        this.#log.throwIfFailed();
       }
     } finally {
       const stopped = this.#maintenance.stop();

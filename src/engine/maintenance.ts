@@ -104,7 +104,9 @@ export class Maintenance {
   /** Flushes everything that is durable by now: after a clean stop nothing is left to replay. */
   async flushAll(log: CommitLog): Promise<void> {
     await this.#flushing;
-    if (!this.#c.tree.active.empty && !this.#stop.signal.aborted) {
+    const { tree } = this.#c;
+    // What a flush left frozen, it could not flush: the engine has stopped by itself.
+    if (tree.frozen === undefined && !tree.active.empty && !this.#stop.signal.aborted) {
       this.#freeze(log, log.position);
       await this.#flushing;
     }
