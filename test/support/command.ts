@@ -51,7 +51,7 @@ export async function runCommand(
         const how = cause.killed === true ? `was ended after ${timeoutMs} ms` : `failed`;
         const said = `${stdout}${stderr}`.trim();
         const line = `${name} ${args.join(' ')}`;
-        reject(new Error(`${line} ${how} (${String(cause.code)}): ${said}`, { cause }));
+        reject(new Error(`${line} ${how} (${String(cause.code ?? cause.signal)}): ${said}`));
       },
     );
     // A program that ends without reading its input is no fault of its own.
@@ -71,18 +71,21 @@ export function nbdsh(uri: string, lines: readonly string[]): Promise<string> {
   });
 }
 
+export interface UntilOptions {
+  readonly timeoutMs?: number;
+  /** Default: 20 ms, short against what is waited for, long against what asking costs. */
+  readonly everyMs?: number;
+}
+
 /** Asks until the answer is true. Rejects after `timeoutMs` with what was waited for. */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  timeoutMs = TIMEOUT_MS,
+  { timeoutMs = TIMEOUT_MS, everyMs = 20 }: UntilOptions = {},
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
 }
-
-/** Short against what is waited for, long against what asking costs. */
-const POLL_MS = 20;

@@ -55,7 +55,11 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const box = await createVarveBox({ detached: options.detached ?? false });
   Object.assign(box.env, options.env);
   const storeDir = join(box.dir, 'store');
-  const storeFlags = ['--store', options.store ?? `file:${storeDir}`, ...(options.storeFlags ?? [])];
+  const storeFlags = [
+    '--store',
+    options.store ?? `file:${storeDir}`,
+    ...(options.storeFlags ?? []),
+  ];
   const stateDir = join(box.dir, 'state');
   const socket = join(box.dir, 'nbd.sock');
   const serveFlags = [
