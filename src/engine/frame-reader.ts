@@ -146,6 +146,9 @@ export class FrameReader {
       const name = logName(branch, table.logNumber);
       const range = { start: table.offsets[start]!, end: table.offsets[end]! };
       const { bytes } = await store.get(name, range, { cause: 'read' });
+      if (bytes.length !== range.end - range.start) {
+        throw new StorageError('corrupt', `${name} ends early, after ${bytes.length} bytes`);
+      }
       const sealedLengths = new Uint32Array(end - start);
       for (let f = start; f < end; f++) {
         sealedLengths[f - start] = table.offsets[f + 1]! - table.offsets[f]!;

@@ -5,13 +5,15 @@
 //      that open at once, both go on, and step 4 decides.
 //   3. Replay the log from where the manifest says.
 //   4. Writer: PUT-if-absent a fence at the first missing number. If something is there by now, the
-//      deposed writer was faster: replay it and try the next number, until the fence sticks.
+//      deposed writer is alive and faster: PUT fences at a stretch of numbers at once, replay what
+//      came before the lowest that stuck, and go on behind that one.
 //
 // Why the deposed writer cannot acknowledge anything after step 4: a barrier waits for every number
 // up to its own, and the fence holds one that the deposed writer never got. Why it cannot disturb
-// later either: its numbers under way lie less than LOG_WINDOW beyond the last it got, and the
-// fence makes the log go on past those. No clock is involved.
+// later either: its numbers under way lie less than LOG_WINDOW beyond the last it got, and the fence
+// makes the log go on past those, and past the other fences of its stretch. No clock is involved.
 
+import { assert } from '../base/assert.ts';
 import type { Log } from '../base/log.ts';
 import { isStorageError, StorageError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
@@ -81,7 +83,15 @@ export async function recover(
     );
   await replay();
   if (!options.readOnly) {
-    while (!(await putFence(components, options, position, epoch))) await replay();
+    if (await putFence(components, options, position.logNumber, epoch)) {
+      position.logNumber += LOG_WINDOW;
+      position.epoch = epoch;
+    }
+    while (position.epoch !== epoch) {
+      await putFences(components, options, position.logNumber, epoch);
+      // Applies what the deposed writer was faster with; our lowest fence, if one stuck, ends that.
+      await replay();
+    }
   }
   log.info('branch.recovered', { epoch, log: position.logNumber, objects: replayed.objects });
   return { epoch, root, position };
@@ -107,16 +117,33 @@ function applyCommit(memtable: Memtable, { name, commit, table }: ReplayedCommit
   memtable.putSegment(commit.segment, table);
 }
 
-/** Step 4. On success moves the position to where the log goes on. */
+/** Tried at once when the first fence lost its race. All lie before where the lowest resumes. */
+const FENCES = 32;
+
+/** Resolves when each fence of a stretch is known to have stuck or to have come too late. */
+async function putFences(
+  components: RecoveryComponents,
+  options: RecoveryOptions,
+  first: number,
+  epoch: number,
+): Promise<void> {
+  assert(FENCES <= LOG_WINDOW, 'the log goes on behind every fence of a stretch');
+  const puts: Promise<boolean>[] = [];
+  for (let i = 0; i < FENCES; i++) puts.push(putFence(components, options, first + i, epoch));
+  for (const result of await Promise.allSettled(puts)) {
+    if (result.status === 'rejected') throw result.reason;
+  }
+}
+
+/** Step 4, at one number. False when something is there. */
 async function putFence(
   { store, keyring, rng }: RecoveryComponents,
   { branch, cipher }: RecoveryOptions,
-  position: ReplayPosition,
+  logNumber: number,
   epoch: number,
 ): Promise<boolean> {
-  const resumeAt = position.logNumber + LOG_WINDOW;
-  const record = encodeFence({ type: RECORD_FENCE, epoch, resumeAt });
-  const name = logName(branch, position.logNumber);
+  const record = encodeFence({ type: RECORD_FENCE, epoch, resumeAt: logNumber + LOG_WINDOW });
+  const name = logName(branch, logNumber);
   const salt = rng.bytes(SALT_BYTES);
   const seal = keyring.sealFor(name, salt, cipher);
   const object = new Uint8Array(sealedFrameBytesMax(record.length) + FOOTER_BYTES);
@@ -129,8 +156,6 @@ async function putFence(
     if (isStorageError(error, 'exists')) return false;
     throw error;
   }
-  position.logNumber = resumeAt;
-  position.epoch = epoch;
   return true;
 }
 

@@ -2,6 +2,7 @@
 // compaction/ to the branch's names, ids and components.
 
 import type { Clock } from '../base/clock.ts';
+import { isStorageError, StorageError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
 import type { Keyring } from '../codec/keyring.ts';
 import type { Sealer } from '../codec/sealer.ts';
@@ -27,6 +28,27 @@ export interface TablesComponents {
   readonly clock: Clock;
 }
 
+/** A table that a manifest names and the store has not is damage, not a missing name. */
+function loudWhenMissing(store: ObjectStore): ObjectStore {
+  return {
+    putIfAbsent: (key, body, options) => store.putIfAbsent(key, body, options),
+    head: (key, options) => store.head(key, options),
+    list: (prefix, options) => store.list(prefix, options),
+    delete: (key, options) => store.delete(key, options),
+    close: () => store.close(),
+    async get(key, range, options) {
+      try {
+        return await store.get(key, range, options);
+      } catch (error) {
+        if (!isStorageError(error, 'notFound')) throw error;
+        throw new StorageError('corrupt', `table ${key} is missing from the store`, {
+          cause: error,
+        });
+      }
+    },
+  };
+}
+
 /** Descriptors of a run, for the manifest. */
 export function descriptorsOf(run: SortedRun): Run {
   return { tables: run.tables.map((table) => table.descriptor) };
@@ -39,7 +61,8 @@ export class Tables {
   #nextId: number;
 
   constructor(components: TablesComponents, branch: string, epoch: number, cacheBytes: number) {
-    this.#deps = { ...components, cache: new BlockCache(cacheBytes) };
+    const store = loudWhenMissing(components.store);
+    this.#deps = { ...components, store, cache: new BlockCache(cacheBytes) };
     this.#branch = branch;
     this.#nextId = epoch * IDS_PER_EPOCH + 1;
   }

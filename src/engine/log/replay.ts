@@ -119,29 +119,23 @@ function applyOne(options: ReplayOptions, position: ReplayPosition, opened: Open
 }
 
 /**
- * Fetches records of present numbers ahead of the reader. A number that is not listed is probed all
- * the same.
+ * Fetches records of present numbers ahead of the reader. A number that was not listed ends the
+ * pass: to probe for it would be to run after a writer that is just as fast.
  */
 function createFetchAhead(options: ReplayOptions, present: ReadonlySet<number>) {
   const flying = new Map<number, Promise<Opened | undefined>>();
   let next = 0;
-  function start(number: number): void {
-    const fetching = openLogObject(options, number);
-    // The reader awaits it in its turn; until then a failure is not unhandled.
-    fetching.catch(() => {});
-    flying.set(number, fetching);
-  }
   return {
     take(number: number): Promise<Opened | undefined> {
       next = Math.max(next, number);
-      while (flying.size < FETCHES_MAX && present.has(next)) {
-        if (!flying.has(next)) start(next);
-        next += 1;
+      for (; flying.size < FETCHES_MAX && present.has(next); next++) {
+        const fetching = openLogObject(options, next);
+        // The reader awaits it in its turn; until then a failure is not unhandled.
+        fetching.catch(() => {});
+        flying.set(next, fetching);
       }
-      if (!flying.has(number)) start(number);
-      const taken = flying.get(number)!;
-      flying.delete(number);
-      for (const stale of flying.keys()) if (stale < number) flying.delete(stale);
+      const taken = flying.get(number) ?? Promise.resolve(undefined);
+      for (const stale of flying.keys()) if (stale <= number) flying.delete(stale);
       return taken;
     },
   };

@@ -1,0 +1,216 @@
+// The planted bugs. Each breaks one rule that the headers of the edited files state.
+
+import type { Mutant } from './mutants.ts';
+
+const COMMIT_LOG = 'src/engine/log/commit-log.ts';
+const MAINTENANCE = 'src/engine/maintenance.ts';
+const RECOVERY = 'src/engine/recovery.ts';
+const RETRY = 'src/objectstore/retry.ts';
+const TREE = 'src/engine/tree.ts';
+const WRITER = 'src/engine/file-writer.ts';
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'acknowledge before the put',
+    edits: [
+      {
+        file: COMMIT_LOG,
+        from: '    return this.#waiters.add(target, false);',
+        to: '    return undefined;',
+      },
+    ],
+  },
+  {
+    name: 'skip the fence check',
+    edits: [
+      {
+        file: COMMIT_LOG,
+        from: "if (isStorageError(error, 'exists')) return this.fail(this.#fencedError(closed));",
+        to:
+          "if (isStorageError(error, 'exists')) {\n" +
+          '          closed.table = sealed!.table;\n          return this.#advance();\n        }',
+      },
+    ],
+  },
+  {
+    name: 'apply half an object',
+    edits: [
+      {
+        file: 'src/engine/log/replay.ts',
+        from: '      applyOne(options, position, opened);',
+        to:
+          '      const isLast = !present.has(position.logNumber + 1);\n' +
+          '      if (isLast) Object.assign(opened.record, { half: true });\n' +
+          '      applyOne(options, position, opened);',
+      },
+      {
+        file: 'src/engine/format/records.ts',
+        from: '      visit(inode, chunk, map);',
+        to: "      if (!('half' in commit) || c % 2 === 0) visit(inode, chunk, map);",
+      },
+    ],
+  },
+  {
+    name: 'apply half of every object',
+    edits: [
+      {
+        file: RECOVERY,
+        from: '(inode, chunk, map) => memtable.put(inode, chunk, map)',
+        to: '(inode, chunk, map) => void (chunk % 2 === 0 && memtable.put(inode, chunk, map))',
+      },
+    ],
+  },
+  {
+    name: 'a new writer puts no fence',
+    edits: [
+      {
+        file: RECOVERY,
+        from: 'await store.putIfAbsent(name, [object.subarray(0, objectBytes)],',
+        to: 'void object.subarray(0, objectBytes);\n    await store.head(name,',
+      },
+    ],
+  },
+  {
+    name: 'a barrier covers its own segment alone',
+    edits: [
+      {
+        file: COMMIT_LOG,
+        from:
+          '      const first = this.#queue[0];\n' +
+          '      if (first?.table === undefined) break;\n      this.#queue.shift();',
+        to:
+          '      const at = this.#queue.findIndex((each) => each.table !== undefined);\n' +
+          '      const first = at < 0 ? undefined : this.#queue.splice(at, 1)[0];\n' +
+          '      if (first?.table === undefined) break;',
+      },
+    ],
+  },
+  {
+    name: 'a manifest before the segments that it stands for',
+    edits: [{ file: MAINTENANCE, from: '      await log.whenDurable(nextSegment - 1);\n', to: '' }],
+  },
+  {
+    name: 'replay starts one object too far',
+    edits: [
+      {
+        file: MAINTENANCE,
+        from:
+          '          logNumber,\n          logEpoch: this.#manifest.epoch,\n' +
+          '          nextSegment,',
+        to:
+          '          logNumber: logNumber + 1,\n          logEpoch: this.#manifest.epoch,\n' +
+          '          nextSegment: nextSegment + 1,',
+      },
+    ],
+  },
+  {
+    name: 'compaction lays the oldest on top',
+    edits: [
+      {
+        file: TREE,
+        from: '  for (const value of values) {',
+        to: '  for (const value of values.toReversed()) {',
+      },
+    ],
+  },
+  {
+    name: 'a lost reply counts as another writer',
+    edits: [
+      {
+        file: RETRY,
+        from: '    if (!(await holdsExactly(store, key, body, options))) throw error;',
+        to: '    await holdsExactly(store, key, body, options);\n    throw error;',
+      },
+    ],
+  },
+  {
+    name: 'whatever is there counts as our own',
+    edits: [
+      {
+        file: RETRY,
+        from: '    if (!(await holdsExactly(store, key, body, options))) throw error;',
+        to: '    await holdsExactly(store, key, body, options);',
+      },
+    ],
+  },
+  {
+    name: 'a fence skips one number',
+    edits: [
+      {
+        file: RECOVERY,
+        from: 'position.logNumber + LOG_WINDOW;',
+        to: 'position.logNumber + LOG_WINDOW / 64;',
+      },
+    ],
+  },
+  {
+    name: 'a part of a block is merged with what was there before a wait',
+    edits: [
+      {
+        file: WRITER,
+        from: '        fetched = pointer;\n        continue;',
+        to: '        fetched = pointer;',
+      },
+    ],
+  },
+  {
+    name: 'cached maps miss what was flushed',
+    edits: [
+      {
+        file: TREE,
+        from: 'this.#maps.overlay(inode, chunk, frozen.page(slot), frozen.mapAt(slot));',
+        to: 'void slot;',
+      },
+    ],
+  },
+  {
+    name: 'a map load does not see the flush that overtook it',
+    edits: [{ file: TREE, from: '    this.#version += 1;', to: '' }],
+  },
+  {
+    name: 'a manifest is sealed anew when it is tried again',
+    edits: [
+      {
+        file: MAINTENANCE,
+        from: 'const put = this.#c.manifests.prepare(this.#manifestNumber + 1, manifest);',
+        to:
+          'const put = (why: RequestCause): Promise<void> =>\n' +
+          '        this.#c.manifests.publish(this.#manifestNumber + 1, manifest, why);',
+      },
+    ],
+  },
+  {
+    name: 'a new writer takes the epoch of the last',
+    edits: [{ file: RECOVERY, from: 'epoch: manifest.epoch + 1', to: 'epoch: manifest.epoch' }],
+  },
+  {
+    name: 'a close passes over a log that has stopped',
+    edits: [
+      {
+        file: 'src/engine/db.ts',
+        from: '      if (!this.readOnly) {\n        await this.#log.barrier();',
+        to: '      if (!this.readOnly && !this.#log.failed) {\n        await this.#log.barrier();',
+      },
+    ],
+  },
+  {
+    name: 'a close flushes over a flush that failed',
+    edits: [
+      {
+        file: MAINTENANCE,
+        from: 'if (tree.frozen === undefined && !tree.active.empty',
+        to: 'if (!tree.active.empty',
+      },
+    ],
+  },
+  {
+    name: 'a segment is handed over an await',
+    edits: [
+      {
+        file: WRITER,
+        from: '    let segment = this.#tryAdmit(0);\n    while',
+        to: '    let segment = this.#tryAdmit(0);\n    await Promise.resolve();\n    while',
+      },
+    ],
+  },
+];

@@ -1,0 +1,100 @@
+// What one seed runs with: settings that bring every mechanism up after a few kilobytes, faults,
+// and how much is done.
+
+import type { CipherName, CompressionName } from '../src/codec/types.ts';
+import type { DatabaseSettings } from '../src/engine/db.ts';
+import type { Dice } from './dice.ts';
+import type { FaultProfile } from './faulty-store.ts';
+
+const KIB = 1024;
+
+export interface Plan {
+  readonly cipher: CipherName;
+  readonly compression: CompressionName;
+  readonly faults: FaultProfile;
+  readonly retry: {
+    readonly attemptTimeoutMs: number;
+    readonly totalDeadlineMs: number;
+    readonly baseDelayMs: number;
+    readonly maxDelayMs: number;
+  };
+  readonly operations: number;
+  readonly clientsMax: number;
+  /** Longest pause of a client between two operations. */
+  readonly thinkMsMax: number;
+  /** Longest time between two events of the scenario: kill, takeover, close. */
+  readonly calmMsMax: number;
+  readonly volumeBytesMax: number;
+  readonly readAheadBytes: number;
+  /** Of aligned writes among all. */
+  readonly alignedRate: number;
+}
+
+export function drawPlan(dice: Dice): Plan {
+  const faults = drawFaults(dice);
+  // Some attempts time out although nothing is wrong, but not so many that nothing gets done.
+  const attemptTimeoutMs = faults.latencyMsMax * dice.pick([2, 4, 30]);
+  return {
+    cipher: dice.pick(['chacha20-poly1305', 'aes-256-gcm']),
+    compression: dice.pick([
+      'lz4',
+      'lz4',
+      'lz4',
+      'lz4',
+      'none',
+      'none',
+      'none',
+      'none',
+      'none',
+      'zstd',
+    ]),
+    faults,
+    retry: {
+      attemptTimeoutMs,
+      totalDeadlineMs: attemptTimeoutMs * dice.pick([3, 10, 50]),
+      baseDelayMs: 20,
+      maxDelayMs: 500,
+    },
+    operations: dice.int(150, 350),
+    clientsMax: dice.int(1, 5),
+    thinkMsMax: dice.pick([0, 5, 50]),
+    calmMsMax: faults.latencyMsMax * dice.pick([20, 100, 300]),
+    volumeBytesMax: dice.pick([192, 320, 320, 512, 1024]) * KIB,
+    readAheadBytes: dice.pick([0, 256 * KIB]),
+    alignedRate: dice.pick([0.2, 0.6, 0.9]),
+  };
+}
+
+function drawFaults(dice: Dice): FaultProfile {
+  const calm = dice.chance(0.25);
+  const rate = (max: number): number => (calm ? 0 : dice.rng.float() ** 2 * max);
+  return {
+    latencyMsMax: dice.pick([5, 40, 200]),
+    refuseRate: rate(0.1),
+    loseRate: rate(0.15),
+    lateRate: rate(0.1),
+    stallRate: rate(0.1),
+    stallMsMax: dice.pick([500, 5000, 60_000]),
+    outageEveryMs: calm ? 0 : dice.pick([0, 0, 3000, 20_000]),
+  };
+}
+
+/** Of one process: the next one may have others, as after a change of the configuration. */
+export function drawSettings(
+  dice: Dice,
+): Omit<DatabaseSettings, 'passphrase' | 'branch' | 'readOnly'> {
+  const frameBytes = dice.pick([4 * KIB, 8 * KIB, 16 * KIB]);
+  return {
+    cacheMemoryBytes: dice.pick([0, 16 * KIB, 64 * KIB, 512 * KIB]),
+    segmentBytes: frameBytes * dice.int(2, 6),
+    frameBytes,
+    arenas: dice.pick([2, 3, 4, 8, 64]),
+    idleCloseMs: dice.pick([5, 100, 1000]),
+    touchedChunksMax: dice.pick([3, 16_384, 16_384]),
+    memtableBytes: dice.pick([64 * KIB, 300 * KIB, 600 * KIB]),
+    logObjectsMax: dice.pick([4, 12, 30, 200]),
+    mapCacheBytes: 16 * KIB,
+    frameTableCacheBytes: dice.pick([0, 1024 * KIB]),
+    tableCacheBytes: dice.pick([0, 16 * KIB, 256 * KIB]),
+  };
+}
