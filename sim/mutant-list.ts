@@ -24,11 +24,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'skip the fence check',
     edits: [
       {
-        file: COMMIT_LOG,
-        from: "if (isStorageError(error, 'exists')) return this.fail(this.#fencedError(closed));",
-        to:
-          "if (isStorageError(error, 'exists')) {\n" +
-          '          closed.table = sealed!.table;\n          return this.#advance();\n        }',
+        file: 'src/engine/log/upload.ts',
+        from: "if (isStorageError(error, 'exists')) throw fencedError(closed);",
+        to: "if (isStorageError(error, 'exists')) return sealed!.table;",
       },
     ],
   },
@@ -138,8 +136,13 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: RECOVERY,
-        from: 'position.logNumber + LOG_WINDOW;',
-        to: 'position.logNumber + LOG_WINDOW / 64;',
+        from: 'resumeAt: logNumber + LOG_WINDOW }',
+        to: 'resumeAt: logNumber + 1 }',
+      },
+      {
+        file: RECOVERY,
+        from: 'position.logNumber += LOG_WINDOW;',
+        to: 'position.logNumber += 1;',
       },
     ],
   },
@@ -207,9 +210,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a segment is handed over an await',
     edits: [
       {
-        file: WRITER,
-        from: '    let segment = this.#tryAdmit(0);\n    while',
-        to: '    let segment = this.#tryAdmit(0);\n    await Promise.resolve();\n    while',
+        file: 'src/engine/admission.ts',
+        from: '    let segment = this.tryAdmit(0);\n    while',
+        to: '    let segment = this.tryAdmit(0);\n    await Promise.resolve();\n    while',
       },
     ],
   },

@@ -5,9 +5,9 @@
 //                                        ├─ in turns ──┤
 //   unseal() ─▶ limit ─▶ lane of shares ─┘             └─▶ thread 1 [staging]
 //
-// 1. Memory over SharedArrayBuffer goes to the threads by name (thread-memory.ts). Other memory is copied through
-//    the staging buffers of the thread that does the share, so staging is bounded by the number of
-//    threads.
+// 1. Memory over SharedArrayBuffer goes to the threads by name (thread-memory.ts). Other memory is
+//    copied through the staging buffers of the thread that does the share, so staging is bounded by
+//    the number of threads.
 // 2. Sealing and opening wait in lanes of their own, served in turns: a read does not wait behind a
 //    queue of segments, nor a barrier behind a queue of reads. Within a lane it is first come,
 //    first served.

@@ -1,6 +1,6 @@
-// Shared memory that stands in for a caller's own memory while a thread works on it. One per thread,
-// made when first needed and then kept: a share is about 1 MiB, and only a single larger frame (they
-// are under 16 MiB) makes it grow.
+// Shared memory that stands in for a caller's own memory while a thread works on it. One per
+// thread, made when first needed and then kept: a share is about 1 MiB, and only a single larger
+// frame (they are under 16 MiB) makes it grow.
 
 import { allocateShared, isShared } from './shared.ts';
 

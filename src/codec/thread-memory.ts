@@ -1,8 +1,8 @@
 // Shared memory by number: a thread is sent each SharedArrayBuffer once, and jobs then name it.
 //
-// A buffer that is sent with every job is a new object in the thread each time, and V8 counts all of
-// its bytes as the thread's own: sealing one segment of 8 MiB in eight shares looked like 128 MiB
-// allocated, and set off a full collection that took as long as the sealing.
+// A buffer that is sent with every job is a new object in the thread each time, and V8 counts all
+// of its bytes as the thread's own: sealing one segment of 8 MiB in eight shares looked like 128
+// MiB allocated, and set off a full collection that took as long as the sealing.
 //
 // The pool's side keeps a ledger of what a thread knows, the thread a mirror of it. Both forget the
 // buffer that was not used for longest when a new one does not fit.

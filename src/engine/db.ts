@@ -13,6 +13,8 @@ import { BlockCache } from '../cache/block-cache.ts';
 import type { Sealer } from '../codec/sealer.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
 import { extentsFromMemory, extentsOf, usedBytesOf, type FileExtent } from './extents.ts';
+import { Admission } from './admission.ts';
+import { FileEraser } from './file-eraser.ts';
 import { FileReader } from './file-reader.ts';
 import { FileWriter } from './file-writer.ts';
 import { HOLE, ZERO } from './format/pointer.ts';
@@ -125,6 +127,7 @@ export class Database {
   readonly #maintenance: Maintenance;
   readonly #reader: FileReader;
   readonly #writer: FileWriter;
+  readonly #eraser: FileEraser;
   #acknowledged: number;
   #closed = false;
 
@@ -176,14 +179,17 @@ export class Database {
     const frames = new FrameReader({ ...components, store, keyring, tree, cache, branch });
     const resident = this.#log.resident;
     this.#reader = new FileReader({ tree, cache, frames, resident });
+    const admission = new Admission(this.#log, () => this.#maintenance.room());
+    const segmentBlocks = this.#log.blocksMax;
     this.#writer = new FileWriter({
       tree,
-      log: this.#log,
+      admission,
       cache,
       reader: this.#reader,
       frames,
-      memtableRoom: () => this.#maintenance.room(),
+      segmentBlocks,
     });
+    this.#eraser = new FileEraser({ tree, cache, admission, writer: this.#writer });
   }
 
   /** Fills `target` from byte `offset`. Borrowed until the call settles. */
@@ -203,7 +209,7 @@ export class Database {
   /** The range reads as zeroes; `allocated` says whether it is reported as a hole. */
   zero(inode: number, offset: number, lengthBytes: number, allocated: boolean): Promise<void> {
     this.#checkWritable();
-    return this.#writer.zero(inode, offset, lengthBytes, allocated ? ZERO : HOLE);
+    return this.#eraser.zero(inode, offset, lengthBytes, allocated ? ZERO : HOLE);
   }
 
   /** At most `max` extents that cover a prefix of the range. */
@@ -288,7 +294,8 @@ export class Database {
     assert(!this.#closed, 'a database is closed once');
     this.#closed = true;
     try {
-      // A log that has stopped refuses the barrier: what it did not make durable is not passed over.
+      // A log that has stopped refuses the barrier: what it did not make durable is not passed
+      // over.
       if (!this.readOnly) {
         await this.#log.barrier();
         await this.#maintenance.flushAll(this.#log);

@@ -189,8 +189,8 @@ export class Maintenance {
     try {
       const manifest = { ...this.#manifest, ...change() };
       const put = this.#c.manifests.prepare(this.#manifestNumber + 1, manifest);
-      // A put that failed may land yet. Until it is known whether it has, nothing else may be offered
-      // under its number: finding our own manifest there would look like another writer's.
+      // A put that failed may land yet. Until it is known whether it has, nothing else may be
+      // offered under its number: finding our own manifest there would look like another writer's.
       while (!(await this.#tryPut(cause, put))) {
         await this.#c.clock.sleep(RETRY_DELAY_MS, this.#stop.signal);
       }

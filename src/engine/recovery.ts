@@ -10,8 +10,9 @@
 //
 // Why the deposed writer cannot acknowledge anything after step 4: a barrier waits for every number
 // up to its own, and the fence holds one that the deposed writer never got. Why it cannot disturb
-// later either: its numbers under way lie less than LOG_WINDOW beyond the last it got, and the fence
-// makes the log go on past those, and past the other fences of its stretch. No clock is involved.
+// later either: its numbers under way lie less than LOG_WINDOW beyond the last it got, and the
+// fence makes the log go on past those, and past the other fences of its stretch. No clock is
+// involved.
 
 import { assert } from '../base/assert.ts';
 import type { Log } from '../base/log.ts';

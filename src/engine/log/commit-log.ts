@@ -17,23 +17,20 @@
 //    in memory and is tried again until it is there, so that a later barrier can still succeed.
 
 import { assert } from '../../base/assert.ts';
-import type { Clock } from '../../base/clock.ts';
 import { isStorageError, messageOf, StorageError } from '../../base/errors.ts';
-import type { Log } from '../../base/log.ts';
 import { sealedFrameBytesMax } from '../../codec/frame.ts';
-import type { ObjectStore } from '../../objectstore/object-store.ts';
 import type { FrameTable } from '../format/frame-table.ts';
 import { logName } from '../format/names.ts';
 import { BLOCK_BYTES } from '../format/pointer.ts';
-import type { Memtable } from '../memtable/memtable.ts';
 import { ArenaPool } from './arena.ts';
-import {
-  sealSegment,
-  type SealComponents,
-  type SealedSegment,
-  type SealSettings,
-} from './seal-segment.ts';
+import type {
+  CommitLogComponents,
+  CommitLogHooks,
+  CommitLogSettings,
+  CommitLogStart,
+} from './options.ts';
 import { Segment } from './segment.ts';
+import { uploadSegment } from './upload.ts';
 import { Waiters } from './waiters.ts';
 
 /**
@@ -41,43 +38,6 @@ import { Waiters } from './waiters.ts';
  * (docs/formats/log.md).
  */
 export const LOG_WINDOW = 64;
-
-/**
- * Pause before a segment whose upload failed is tried again. The retry wrapper has its own, shorter
- * ones.
- */
-const REUPLOAD_DELAY_MS = 1000;
-
-export interface CommitLogSettings extends SealSettings {
-  readonly segmentBytes: number;
-  readonly arenas: number;
-  /** A segment that no barrier closes is closed after this long. */
-  readonly idleCloseMs: number;
-  /** Chunks that one segment may change: bounds its record (a trim stores no blocks). */
-  readonly touchedChunksMax: number;
-}
-
-export interface CommitLogStart {
-  readonly branch: string;
-  readonly epoch: number;
-  readonly logNumber: number;
-  readonly nextSegment: number;
-}
-
-export interface CommitLogHooks {
-  /** The memtable that the next segment's changes go to; called when a segment opens. */
-  readonly memtable: () => Memtable;
-  /** In segment order, once the object is durable; the arena is reused afterwards. */
-  readonly onDurable: (segment: Segment, table: FrameTable) => void;
-  /** The log has stopped for good. */
-  readonly onFailed: (error: StorageError) => void;
-}
-
-export interface CommitLogComponents extends SealComponents {
-  readonly store: ObjectStore;
-  readonly clock: Clock;
-  readonly log: Log;
-}
 
 interface Closed {
   readonly segment: Segment;
@@ -285,48 +245,22 @@ export class CommitLog {
   }
 
   async #upload(closed: Closed): Promise<void> {
-    const name = logName(this.#branch, closed.logNumber);
-    let sealed: SealedSegment | undefined;
-    while (this.#failure === undefined) {
-      try {
-        // Sealed once: a PUT that is tried again must offer the very same bytes, or it could not
-        // know its own.
-        sealed ??= await sealSegment(this.#c, this.#settings, {
-          name,
-          logNumber: closed.logNumber,
-          epoch: this.#epoch,
-          durableBefore: this.#durableLogNumber + 1,
-          segment: closed.segment,
-          chunks: closed.chunks,
-        });
-        await this.#c.store.putIfAbsent(name, sealed.body, {
-          cause: 'barrier',
-          signal: this.#stop.signal,
-        });
-        closed.table = sealed.table;
-        this.#advance();
-        return;
-      } catch (error) {
-        if (this.#failure !== undefined) return;
-        if (isStorageError(error, 'exists')) return this.fail(this.#fencedError(closed));
-        if (!isStorageError(error)) return this.fail(bugError(error));
-        this.#waiters.refuse(error);
-        this.#c.log.warn('log.upload.failed', {
-          segment: closed.segment.id,
-          error: messageOf(error),
-          retryMs: REUPLOAD_DELAY_MS,
-        });
-      }
-      await this.#c.clock.sleep(REUPLOAD_DELAY_MS, this.#stop.signal).catch(() => {});
+    const { segment, logNumber, chunks } = closed;
+    const name = logName(this.#branch, logNumber);
+    const durableBefore = this.#durableLogNumber + 1;
+    const sealing = { name, logNumber, epoch: this.#epoch, durableBefore, segment, chunks };
+    try {
+      closed.table = await uploadSegment(
+        this.#c,
+        this.#settings,
+        sealing,
+        this.#stop.signal,
+        (error) => this.#waiters.refuse(error),
+      );
+      this.#advance();
+    } catch (error) {
+      this.fail(isStorageError(error) ? error : bugError(error));
     }
-  }
-
-  #fencedError(closed: Closed): StorageError {
-    return new StorageError(
-      'fenced',
-      `another writer has taken over branch ${this.#branch}: log object ${closed.logNumber} is ` +
-        `not ours (we are epoch ${this.#epoch}); nothing more was acknowledged`,
-    );
   }
 
   /**

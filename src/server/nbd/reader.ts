@@ -1,9 +1,9 @@
 // READ: the reply's data come from the device straight into the buffer that goes to the socket.
 //
-//   small  (≤ PACKED_READ_BYTES_MAX) header and data in one region of a slab; when the data turn out
-//          to be all zeroes and the client speaks chunks, a hole chunk takes their place
-//   large  the device is first asked for holes: a range that is one hole needs no read; otherwise the
-//          whole range is read once into a pooled buffer, and sent as data and hole chunks that
+//   small  (≤ PACKED_READ_BYTES_MAX) header and data in one region of a slab; when the data turn
+//          out to be all zeroes and the client speaks chunks, a hole chunk takes their place
+//   large  the device is first asked for holes: a range that is one hole needs no read; otherwise
+//          the whole range is read once into a pooled buffer, and sent as data and hole chunks that
 //          follow the extents
 //
 // No chunk is written before the device's last call has succeeded, so a reply is either complete or

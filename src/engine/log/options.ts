@@ -1,0 +1,41 @@
+// What a commit log is built from: settings, where it starts, components, and whom it tells.
+
+import type { Clock } from '../../base/clock.ts';
+import type { StorageError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import type { ObjectStore } from '../../objectstore/object-store.ts';
+import type { FrameTable } from '../format/frame-table.ts';
+import type { Memtable } from '../memtable/memtable.ts';
+import type { SealComponents, SealSettings } from './seal-segment.ts';
+import type { Segment } from './segment.ts';
+
+export interface CommitLogSettings extends SealSettings {
+  readonly segmentBytes: number;
+  readonly arenas: number;
+  /** A segment that no barrier closes is closed after this long. */
+  readonly idleCloseMs: number;
+  /** Chunks that one segment may change: bounds its record (a trim stores no blocks). */
+  readonly touchedChunksMax: number;
+}
+
+export interface CommitLogStart {
+  readonly branch: string;
+  readonly epoch: number;
+  readonly logNumber: number;
+  readonly nextSegment: number;
+}
+
+export interface CommitLogHooks {
+  /** The memtable that the next segment's changes go to; called when a segment opens. */
+  readonly memtable: () => Memtable;
+  /** In segment order, once the object is durable; the arena is reused afterwards. */
+  readonly onDurable: (segment: Segment, table: FrameTable) => void;
+  /** The log has stopped for good. */
+  readonly onFailed: (error: StorageError) => void;
+}
+
+export interface CommitLogComponents extends SealComponents {
+  readonly store: ObjectStore;
+  readonly clock: Clock;
+  readonly log: Log;
+}
