@@ -24,6 +24,7 @@ import { Maintenance } from './maintenance.ts';
 import { createManifestChain } from './manifest/manifest-chain.ts';
 import { readOnlyError, recover } from './recovery.ts';
 import { DATABASE_DEFAULTS, type DatabaseSettings } from './settings.ts';
+import type { DatabaseStatus } from './status.ts';
 import { findBranch, openRoot, type StoreRoot } from './store-root.ts';
 import { Tables } from './tables.ts';
 import { Tree } from './tree.ts';
@@ -32,6 +33,7 @@ export { BLOCK_BYTES } from './format/pointer.ts';
 export { initStore, MAIN_BRANCH, openRoot, type StoreRoot } from './store-root.ts';
 export { DATABASE_DEFAULTS, type DatabaseSettings } from './settings.ts';
 export type { FileExtent } from './extents.ts';
+export type { DatabaseStatus } from './status.ts';
 
 export interface DatabaseComponents {
   readonly store: ObjectStore;
@@ -41,28 +43,6 @@ export interface DatabaseComponents {
   readonly log: Log;
   /** The store's root, if it is open already: the passphrase is then not tried again. */
   readonly root?: StoreRoot;
-}
-
-export interface DatabaseStatus {
-  readonly branch: string;
-  readonly epoch: number;
-  readonly durability: 'store';
-  /** The newest segment that a barrier acknowledged. */
-  readonly acknowledged: number;
-  /** The newest segment that the store holds together with all before it. */
-  readonly durable: number;
-  /**
-   * Bytes written that the store does not hold yet, and for how long the oldest of them have
-   * waited.
-   */
-  readonly lagBytes: number;
-  readonly lagSeconds: number;
-  readonly barriers: number;
-  readonly segments: number;
-  readonly flushes: number;
-  readonly compactions: number;
-  readonly runs: number;
-  readonly cache: { readonly memory: ReturnType<BlockCache['stats']> };
 }
 
 /** Opens a branch. Writers fence their predecessor; see recovery.ts. */
@@ -136,7 +116,11 @@ export class Database {
     const { store, clock, log } = components;
     const failed = Promise.withResolvers<StorageError>();
     this.failed = failed.promise;
+    let stopped = false;
     const stop = (error: StorageError): void => {
+      // The log and the maintenance each find out by themselves, and tell each other through here.
+      if (stopped) return;
+      stopped = true;
       log.error('engine.stopped', { kind: error.kind, error: error.message });
       this.#log.fail(error);
       failed.resolve(error);

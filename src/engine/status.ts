@@ -1,0 +1,25 @@
+// What the engine tells of itself.
+
+import type { BlockCache } from '../cache/block-cache.ts';
+
+export interface DatabaseStatus {
+  readonly branch: string;
+  readonly epoch: number;
+  readonly durability: 'store';
+  /** The newest segment that a barrier acknowledged. */
+  readonly acknowledged: number;
+  /** The newest segment that the store holds together with all before it. */
+  readonly durable: number;
+  /**
+   * Bytes written that the store does not hold yet, and for how long the oldest of them have
+   * waited.
+   */
+  readonly lagBytes: number;
+  readonly lagSeconds: number;
+  readonly barriers: number;
+  readonly segments: number;
+  readonly flushes: number;
+  readonly compactions: number;
+  readonly runs: number;
+  readonly cache: { readonly memory: ReturnType<BlockCache['stats']> };
+}
