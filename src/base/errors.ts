@@ -40,6 +40,12 @@ export function isStorageError(error: unknown, kind?: StorageErrorKind): error i
   return error instanceof StorageError && (kind === undefined || error.kind === kind);
 }
 
+/** An operating error as it is; anything else, a bug, as `corrupt` with `what` failed. */
+export function asStorageError(error: unknown, what: string): StorageError {
+  if (error instanceof StorageError) return error;
+  return new StorageError('corrupt', `${what}: ${messageOf(error)}`, { cause: error });
+}
+
 /** The message of anything thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

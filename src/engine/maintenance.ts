@@ -13,7 +13,7 @@
 // full too.
 
 import type { Clock } from '../base/clock.ts';
-import { isStorageError, messageOf, StorageError } from '../base/errors.ts';
+import { asStorageError, isStorageError, messageOf, StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { Semaphore } from '../base/semaphore.ts';
 import type { RequestCause } from '../objectstore/object-store.ts';
@@ -242,9 +242,7 @@ export class Maintenance {
 
 /** What no retry can mend: a lost race for a manifest, damage, a bug. Undefined for the rest. */
 function fatalError(what: string, error: unknown): StorageError | undefined {
-  if (!isStorageError(error)) {
-    return new StorageError('corrupt', `${what} failed: ${messageOf(error)}`, { cause: error });
-  }
+  if (!isStorageError(error)) return asStorageError(error, `${what} failed`);
   if (error.kind === 'exists') {
     return new StorageError(
       'fenced',

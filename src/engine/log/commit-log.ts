@@ -9,15 +9,14 @@
 // 2. Barriers group: while the PUT of one barrier is under way the next ones wait, then share one
 //    PUT. PUTs of segments that were closed because they were full run beside it.
 // 3. A barrier resolves when every log number up to its own is durable, never before.
-// 4. At most `arenas` ≤ LOG_WINDOW numbers are not durable at any time: the fence of a successor
-//    relies on it.
+// 4. At most `arenas` ≤ LOG_WINDOW numbers are not durable: the fence of a successor relies on it.
 // 5. A PUT-if-absent that finds someone else's object means that the writer was deposed: it stops
 //    for good.
 // 6. A store that fails does not lose anything: waiting barriers get the error, the segment stays
 //    in memory and is tried again until it is there, so that a later barrier can still succeed.
 
 import { assert } from '../../base/assert.ts';
-import { isStorageError, messageOf, StorageError } from '../../base/errors.ts';
+import { asStorageError, StorageError } from '../../base/errors.ts';
 import { sealedFrameBytesMax } from '../../codec/frame.ts';
 import type { FrameTable } from '../format/frame-table.ts';
 import { logName } from '../format/names.ts';
@@ -152,16 +151,13 @@ export class CommitLog {
     this.throwIfFailed();
     const open = this.open;
     if (open !== undefined) {
-      if (open.blocks + blocks <= this.blocksMax && !this.#overfull(open)) return open;
+      const overfull = open.touchedChunks >= this.#settings.touchedChunksMax;
+      if (open.blocks + blocks <= this.blocksMax && !overfull) return open;
       this.#closeOpen();
     }
     if (this.#opening !== undefined) return undefined;
     const arena = this.#arenas.tryTake();
     return arena === undefined ? undefined : this.#openWith(arena);
-  }
-
-  #overfull(segment: Segment): boolean {
-    return segment.touchedChunks >= this.#settings.touchedChunksMax;
   }
 
   /** Resolves when a segment is open. Rejects when the log has stopped. */
@@ -259,7 +255,7 @@ export class CommitLog {
       );
       this.#advance();
     } catch (error) {
-      this.fail(isStorageError(error) ? error : bugError(error));
+      this.fail(asStorageError(error, 'the log stopped'));
     }
   }
 
@@ -304,8 +300,4 @@ export class CommitLog {
     this.#arenas.close(error);
     this.#waiters.refuseAll(error);
   }
-}
-
-function bugError(error: unknown): StorageError {
-  return new StorageError('corrupt', `the log stopped: ${messageOf(error)}`, { cause: error });
 }
