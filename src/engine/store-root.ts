@@ -72,6 +72,7 @@ export interface StoreRoot {
  */
 export async function initStore(components: RootComponents, options: InitOptions): Promise<void> {
   const { store, rng, clock } = components;
+  await proveConditionalPut(store, clock);
   const created = await putFormat(components, options);
   const format = created ?? (await readFormat(store, 'admin'));
   let keyring: Keyring;
@@ -100,6 +101,29 @@ export async function initStore(components: RootComponents, options: InitOptions
     throw new StorageError('exists', 'there is a store already; serve it, or choose another place');
   }
   await createManifestChain(store, keyring, rng, id).publish(1, FIRST_MANIFEST, 'admin');
+}
+
+/**
+ * A server that ignores `If-None-Match` would let two writers overwrite each other without a word.
+ * Throws `invalid` for one.
+ */
+async function proveConditionalPut(store: ObjectStore, clock: Clock): Promise<void> {
+  const name = `probe/${clock.unixMs()}`;
+  const options = { cause: 'admin' } as const;
+  try {
+    await store.putIfAbsent(name, [Buffer.from('first')], options);
+    await store.putIfAbsent(name, [Buffer.from('second')], options);
+  } catch (error) {
+    if (!isStorageError(error, 'exists')) throw error;
+    return;
+  } finally {
+    await store.delete(name, options);
+  }
+  throw new StorageError(
+    'invalid',
+    'this object store ignores "If-None-Match: *": two servers could not be told apart; use one ' +
+      'that honours conditional PUT',
+  );
 }
 
 /** The root of an existing store: `notFound` without one, `wrongKey`, `corrupt`. */
