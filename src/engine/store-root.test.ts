@@ -28,7 +28,7 @@ test('a store that overwrites where it must not is refused, and left as it was',
   assert.equal(memory.objects.size, 0);
 });
 
-test('a store is created once; a creation that was cut short anywhere is taken up again', async () => {
+test('a store is created once; a creation that was cut short is taken up again', async () => {
   const whole = createMemoryStore();
   await initStore(components(whole), INIT_OPTIONS);
   const exists = (error: unknown): boolean => isStorageError(error, 'exists');
