@@ -86,6 +86,8 @@ export async function createStore(settings: Settings, components: DaemonComponen
   const { store } = await openStore(settings, components, open);
   const { cipher, compression } = settings;
   const passphrase = await components.passphrase();
+  open.defer(() => components.progress.end());
+  components.progress.begin('creating the store');
   await initStore({ store, rng, clock }, { passphrase, cipher, compression });
 }
 

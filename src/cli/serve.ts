@@ -38,7 +38,8 @@ export async function runDaemon(
     const reason = await Promise.race([signals.first, daemon.failed]);
     if (typeof reason === 'string') {
       log.info('daemon.stopping', { signal: reason });
-      await daemon.stop();
+      components.progress.begin('making everything durable');
+      await daemon.stop().finally(() => components.progress.end());
       log.info('daemon.stopped');
       return;
     }

@@ -6,13 +6,15 @@ import { adminSocketPath, type CommandContext } from './program.ts';
 import type { Settings } from './settings.ts';
 import { formatSize } from './size.ts';
 import { formatTable } from './text-table.ts';
+import { whileWaiting } from './while-waiting.ts';
 
 export async function runStatus(
   settings: Settings,
   context: CommandContext,
   asJson: boolean,
 ): Promise<void> {
-  const report = await createAdminClient(adminSocketPath(settings.stateDir)).status();
+  const client = createAdminClient(adminSocketPath(settings.stateDir));
+  const report = await whileWaiting('asking the server', client.status());
   context.print(asJson ? `${JSON.stringify(report, null, 2)}\n` : formatStatus(report));
 }
 

@@ -6,6 +6,7 @@ import { adminSocketPath, type CommandContext } from './program.ts';
 import type { Settings } from './settings.ts';
 import { formatSize, parseSize } from './size.ts';
 import { formatTable } from './text-table.ts';
+import { whileWaiting } from './while-waiting.ts';
 
 export async function runVolumeCreate(
   settings: Settings,
@@ -13,7 +14,8 @@ export async function runVolumeCreate(
   name: string,
   size: string,
 ): Promise<void> {
-  const made = await client(settings).createVolume(name, parseSize(size));
+  const creating = client(settings).createVolume(name, parseSize(size));
+  const made = await whileWaiting(`creating ${name}`, creating);
   context.print(`created ${made.name}, ${formatSize(made.sizeBytes)}\n`);
 }
 
@@ -22,7 +24,7 @@ export async function runVolumeList(
   context: CommandContext,
   asJson: boolean,
 ): Promise<void> {
-  const volumes = await client(settings).listVolumes();
+  const volumes = await whileWaiting('adding up volumes', client(settings).listVolumes());
   context.print(asJson ? `${JSON.stringify(volumes, null, 2)}\n` : volumeTable(volumes));
 }
 
@@ -37,7 +39,8 @@ export async function runVolumeResize(
   context: CommandContext,
   { name, size, force }: ResizeRequest,
 ): Promise<void> {
-  const now = await client(settings).resizeVolume(name, parseSize(size), force);
+  const resizing = client(settings).resizeVolume(name, parseSize(size), force);
+  const now = await whileWaiting(`resizing ${name}`, resizing);
   context.print(`resized ${now.name} to ${formatSize(now.sizeBytes)}\n`);
 }
 
@@ -46,7 +49,7 @@ export async function runVolumeDelete(
   context: CommandContext,
   name: string,
 ): Promise<void> {
-  await client(settings).removeVolume(name);
+  await whileWaiting(`deleting ${name}`, client(settings).removeVolume(name));
   context.print(`deleted ${name}\n`);
 }
 
