@@ -102,10 +102,6 @@ export class CommitLog {
     return this.#durableSegment;
   }
 
-  get durableLogNumber(): number {
-    return this.#durableLogNumber;
-  }
-
   /** Where replay would go on after everything that is closed by now. */
   get position(): { readonly logNumber: number; readonly nextSegment: number } {
     const open = this.open;
