@@ -44,7 +44,9 @@ mkdir -p "$dir"/{mon,osd,log,run}
 trap 'stop' ERR
 
 fsid=$(uuidgen) conf=$dir/ceph.conf mon=${RGW_MON_PORT:-$((port + 1))}
-# Without tcp_nodelay a small GET on a kept connection waits 40 ms for the client's delayed ACK.
+# Without tcp_nodelay a small GET on a kept connection waits 40 ms for the client's delayed ACK. An
+# OSD that updates its own class and place on start may ask before it knows the cluster's id, and is
+# then refused ("wrong fsid"): about every second start on an idle machine.
 cat >"$conf" <<CONF
 [global]
 fsid = $fsid
@@ -65,6 +67,8 @@ mon data avail crit = 1
 mon data = $dir/mon
 osd data = $dir/osd
 osd objectstore = memstore
+osd class update on start = false
+osd crush update on start = false
 memstore device bytes = ${RGW_MEMSTORE_BYTES:-4294967296}
 osd max object name len = 256
 log file = $dir/log/\$name.log
