@@ -46,7 +46,7 @@ trap 'stop' ERR
 fsid=$(uuidgen) conf=$dir/ceph.conf mon=${RGW_MON_PORT:-$((port + 1))}
 # Without tcp_nodelay a small GET on a kept connection waits 40 ms for the client's delayed ACK. An
 # OSD that updates its own class and place on start may ask before it knows the cluster's id, and is
-# then refused ("wrong fsid"): about every second start on an idle machine.
+# then refused ("wrong fsid"), now and then on a busy machine and often on an idle one.
 cat >"$conf" <<CONF
 [global]
 fsid = $fsid
