@@ -105,7 +105,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'compaction lays the oldest on top',
     edits: [
       {
-        file: TREE,
+        file: 'src/engine/live-counts.ts',
         from: '  for (const value of values) {',
         to: '  for (const value of values.toReversed()) {',
       },

@@ -5,35 +5,41 @@
 
 import { assert } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
-import type { StorageError } from '../base/errors.ts';
+import { isStorageError, type StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Maybe } from '../base/maybe.ts';
 import type { Rng } from '../base/rng.ts';
 import { BlockCache } from '../cache/block-cache.ts';
+import type { Keyring } from '../codec/keyring.ts';
 import type { Sealer } from '../codec/sealer.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
 import { extentsFromMemory, extentsOf, usedBytesOf, type FileExtent } from './extents.ts';
-import { Admission } from './admission.ts';
 import { FileEraser } from './file-eraser.ts';
 import { FileReader } from './file-reader.ts';
 import { FileWriter } from './file-writer.ts';
 import { HOLE, ZERO } from './format/pointer.ts';
 import { FrameReader } from './frame-reader.ts';
-import { CommitLog } from './log/commit-log.ts';
-import { Maintenance } from './maintenance.ts';
-import { createManifestChain } from './manifest/manifest-chain.ts';
-import { readOnlyError, recover } from './recovery.ts';
+import type { CollectProgress, CollectReport } from './gc/collector.ts';
+import { Grace } from './gc/grace.ts';
+import type { Segment } from './log/segment.ts';
+import { Lineage } from './manifest/lineage.ts';
+import { createManifestChain, type ManifestChain } from './manifest/manifest-chain.ts';
+import { readOnlyError, recover, type Recovered } from './recovery.ts';
+import { Roots } from './roots.ts';
 import { DATABASE_DEFAULTS, type DatabaseSettings } from './settings.ts';
 import type { DatabaseStatus } from './status.ts';
-import { findBranch, openRoot, type StoreRoot } from './store-root.ts';
+import { findBranch, openRoot, type StoreFormat, type StoreRoot } from './store-root.ts';
 import { Tables } from './tables.ts';
 import { Tree } from './tree.ts';
+import { Writer, type WriterStart } from './writer.ts';
 
 export { BLOCK_BYTES } from './format/pointer.ts';
 export { initStore, MAIN_BRANCH, openRoot, type StoreRoot } from './store-root.ts';
 export { DATABASE_DEFAULTS, type DatabaseSettings } from './settings.ts';
 export type { FileExtent } from './extents.ts';
 export type { DatabaseStatus } from './status.ts';
+export type { CollectProgress, CollectReport } from './gc/collector.ts';
+export type { BranchInfo, Roots, SnapshotInfo } from './roots.ts';
 
 export interface DatabaseComponents {
   readonly store: ObjectStore;
@@ -68,13 +74,14 @@ export async function openDatabase(
     },
   );
   const tableComponents = { ...components, keyring };
-  const tables = new Tables(tableComponents, branch, recovered.epoch, full.tableCacheBytes);
+  const lineage = new Lineage(branch, recovered.root.manifest.lineage);
+  const tables = new Tables(tableComponents, lineage, recovered.epoch, full.tableCacheBytes);
   tree.runs = recovered.root.manifest.runs.map((run) => tables.open(run));
   await tables.preload(tree.runs);
   return new Database(components, full, {
     format,
     keyring,
-    branch,
+    lineage,
     manifests,
     tree,
     tables,
@@ -83,13 +90,13 @@ export async function openDatabase(
 }
 
 interface Opened {
-  readonly format: Awaited<ReturnType<typeof openRoot>>['format'];
-  readonly keyring: Awaited<ReturnType<typeof openRoot>>['keyring'];
-  readonly branch: string;
-  readonly manifests: ReturnType<typeof createManifestChain>;
+  readonly format: StoreFormat;
+  readonly keyring: Keyring;
+  readonly lineage: Lineage;
+  readonly manifests: ManifestChain;
   readonly tree: Tree;
   readonly tables: Tables;
-  readonly recovered: Awaited<ReturnType<typeof recover>>;
+  readonly recovered: Recovered;
 }
 
 export class Database {
@@ -103,82 +110,68 @@ export class Database {
   readonly #epoch: number;
   readonly #tree: Tree;
   readonly #cache: BlockCache;
-  readonly #log: CommitLog;
-  readonly #maintenance: Maintenance;
+  readonly #grace = new Grace();
   readonly #reader: FileReader;
-  readonly #writer: FileWriter;
-  readonly #eraser: FileEraser;
+  /** Undefined when the branch is served read-only. */
+  readonly #writer: Writer | undefined;
+  readonly #files: { readonly writer: FileWriter; readonly eraser: FileEraser } | undefined;
+  readonly #roots: Roots | undefined;
   #acknowledged: number;
   #closed = false;
 
   constructor(components: DatabaseComponents, settings: DatabaseSettings, opened: Opened) {
-    const { tree, tables, manifests, recovered, keyring, branch, format } = opened;
-    const { store, clock, log } = components;
-    const failed = Promise.withResolvers<StorageError>();
-    this.failed = failed.promise;
-    let stopped = false;
-    const stop = (error: StorageError): void => {
-      // The log and the maintenance each find out by themselves, and tell each other through here.
-      if (stopped) return;
-      stopped = true;
-      log.error('engine.stopped', { kind: error.kind, error: error.message });
-      this.#log.fail(error);
-      failed.resolve(error);
-    };
+    const { tree, recovered } = opened;
     this.readOnly = settings.readOnly;
-    this.#clock = clock;
+    this.#clock = components.clock;
     this.#branchName = settings.branch;
     this.#epoch = recovered.epoch;
     this.#tree = tree;
     const cache = new BlockCache({ budgetBytes: settings.cacheMemoryBytes });
     this.#cache = cache;
-    this.#maintenance = new Maintenance(
-      { tree, tables, manifests, clock, log, onFailed: stop },
-      settings,
-      recovered.root.number,
-      recovered.root.manifest,
-    );
-    this.#log = new CommitLog(
-      { ...components, keyring },
-      { ...settings, cipher: format.cipher, compression: format.compression },
-      {
-        memtable: () => {
-          this.#maintenance.atBoundary(this.#log, this.#log.position);
-          return tree.active;
-        },
-        onDurable: (segment, table) => {
-          segment.memtable.putSegment(segment.id, table);
-          cache.insertRun(segment.id, 0, segment.blocks, segment.arena.plain, 0);
-        },
-        onFailed: stop,
-      },
-      {
-        branch,
-        epoch: recovered.epoch,
-        logNumber: recovered.position.logNumber,
-        nextSegment: recovered.position.nextSegment,
-      },
-    );
-    this.#acknowledged = this.#log.durableSegment;
-    const frames = new FrameReader({ ...components, store, keyring, tree, cache, branch });
-    const resident = this.#log.resident;
-    this.#reader = new FileReader({ tree, cache, frames, resident });
-    const admission = new Admission(this.#log, () => this.#maintenance.room());
-    const segmentBlocks = this.#log.blocksMax;
-    this.#writer = new FileWriter({
+    const shared = { ...components, ...opened, cache, grace: this.#grace };
+    const writer = settings.readOnly ? undefined : new Writer(shared, settings, starting(recovered));
+    this.#writer = writer;
+    this.failed = writer?.failed ?? new Promise(() => {});
+    this.#acknowledged = recovered.position.nextSegment - 1;
+    const frames = new FrameReader(shared);
+    this.#reader = new FileReader({
+      tree,
+      cache,
+      frames,
+      resident: writer?.log.resident ?? new Map<number, Segment>(),
+    });
+    if (writer === undefined) return;
+    this.#roots = new Roots({ ...shared, writer });
+    const { admission } = writer;
+    const files = new FileWriter({
       tree,
       admission,
       cache,
+      hold: (reading) => this.#hold(reading),
       reader: this.#reader,
       frames,
-      segmentBlocks,
+      segmentBlocks: writer.log.blocksMax,
     });
-    this.#eraser = new FileEraser({ tree, cache, admission, writer: this.#writer });
+    const eraser = new FileEraser({ tree, cache, grace: this.#grace, admission, writer: files });
+    this.#files = { writer: files, eraser };
+  }
+
+  /** Snapshots, branches, restoring. */
+  get roots(): Roots {
+    if (this.#roots === undefined) throw readOnlyError();
+    return this.#roots;
+  }
+
+  /** Frees what is dead, now. */
+  async collect(onProgress: CollectProgress): Promise<CollectReport> {
+    const { collector } = this.#writable();
+    await this.roots.reap();
+    return collector.collect(onProgress);
   }
 
   /** Fills `target` from byte `offset`. Borrowed until the call settles. */
   read(inode: number, offset: number, target: Uint8Array): Maybe<void> {
-    return this.#reader.read(inode, offset, target);
+    return this.#held(this.#reader.read(inode, offset, target));
   }
 
   /**
@@ -186,14 +179,14 @@ export class Database {
    * barrier.
    */
   write(inode: number, offset: number, source: Uint8Array): Maybe<void> {
-    this.#checkWritable();
-    return this.#writer.write(inode, offset, source);
+    if (this.#files === undefined) throw readOnlyError();
+    return this.#files.writer.write(inode, offset, source);
   }
 
   /** The range reads as zeroes; `allocated` says whether it is reported as a hole. */
   zero(inode: number, offset: number, lengthBytes: number, allocated: boolean): Promise<void> {
-    this.#checkWritable();
-    return this.#eraser.zero(inode, offset, lengthBytes, allocated ? ZERO : HOLE);
+    if (this.#files === undefined) throw readOnlyError();
+    return this.#files.eraser.zero(inode, offset, lengthBytes, allocated ? ZERO : HOLE);
   }
 
   /** At most `max` extents that cover a prefix of the range. */
@@ -205,28 +198,28 @@ export class Database {
   ): Maybe<readonly FileExtent[]> {
     const known = extentsFromMemory(this.#tree, inode, offset, lengthBytes, max);
     if (known !== undefined) return known;
-    return extentsOf(this.#tree, this.#reader, inode, offset, lengthBytes, max);
+    return this.#held(extentsOf(this.#tree, this.#reader, inode, offset, lengthBytes, max));
   }
 
   /** Bytes of a file that are stored, before compression. Walks the file's maps. */
   usedBytes(inode: number): Promise<number> {
-    return usedBytesOf(this.#tree, this.#reader, inode);
+    return this.#hold(usedBytesOf(this.#tree, this.#reader, inode));
   }
 
   /** Brings `[offset, end)` into the cache. */
   prefetch(inode: number, offset: number, end: number): Promise<void> {
-    return this.#reader.prefetch(inode, offset, end);
+    return this.#hold(this.#reader.prefetch(inode, offset, end));
   }
 
   /** The value of a named record, or undefined. Owned by the engine: not to be changed. */
   meta(name: string): Promise<Uint8Array | undefined> {
-    return this.#tree.meta(name);
+    return this.#hold(this.#tree.meta(name));
   }
 
   /** Sets a named record; undefined deletes it. Ordered with all other changes. */
   putMeta(name: string, value: Uint8Array | undefined): Promise<void> {
-    this.#checkWritable();
-    return this.#writer.putMeta(name, value);
+    if (this.#files === undefined) throw readOnlyError();
+    return this.#files.writer.putMeta(name, value);
   }
 
   /**
@@ -235,39 +228,53 @@ export class Database {
    * succeed.
    */
   barrier(): Maybe<void> {
-    if (this.readOnly) return undefined;
-    const waiting = this.#log.barrier();
-    if (waiting !== undefined) return this.#acknowledge(waiting);
-    this.#acknowledged = this.#log.durableSegment;
+    const writer = this.#writer;
+    if (writer === undefined) return undefined;
+    const waiting = writer.log.barrier();
+    if (waiting !== undefined) return this.#acknowledge(waiting, writer);
+    this.#acknowledged = writer.log.durableSegment;
     return undefined;
   }
 
-  async #acknowledge(waiting: Promise<void>): Promise<void> {
+  async #acknowledge(waiting: Promise<void>, { log }: Writer): Promise<void> {
     await waiting;
-    this.#acknowledged = this.#log.durableSegment;
+    this.#acknowledged = log.durableSegment;
   }
 
   status(): DatabaseStatus {
-    const lag = this.#log.lag();
     const now = this.#clock.monotonicMs();
+    const { log, maintenance, collector, trash } = this.#writer ?? {};
+    const lag = log?.lag();
+    const found = collector?.found;
     return {
       branch: this.#branchName,
       epoch: this.#epoch,
       durability: 'store',
       acknowledged: this.#acknowledged,
-      durable: this.#log.durableSegment,
-      lagBytes: lag.bytes,
-      lagSeconds: lag.sinceMs === undefined ? 0 : (now - lag.sinceMs) / 1000,
-      ...this.#log.counters,
-      ...this.#maintenance.counters,
+      durable: log?.durableSegment ?? this.#acknowledged,
+      lagBytes: lag?.bytes ?? 0,
+      lagSeconds: lag?.sinceMs === undefined ? 0 : (now - lag.sinceMs) / 1000,
+      barriers: log?.counters.barriers ?? 0,
+      segments: log?.counters.segments ?? 0,
+      flushes: maintenance?.counters.flushes ?? 0,
+      compactions: maintenance?.counters.compactions ?? 0,
       runs: this.#tree.runs.length,
+      collection: {
+        storedBytes: found?.storedBytes,
+        liveBytes: found?.liveBytes,
+        pinnedBytes: found?.pinnedBytes,
+        movedBytes: collector?.counters.movedBytes ?? 0,
+        waits: collector?.counters.waits ?? 0,
+        deletedObjects: trash?.counters.deletedObjects ?? 0,
+        deletedBytes: trash?.counters.deletedBytes ?? 0,
+      },
       cache: { memory: this.#cache.stats() },
     };
   }
 
-  /** Resolves when no flush and no compaction is under way. */
-  settled(): Promise<void> {
-    return this.#maintenance.settled();
+  /** Resolves when no flush, no compaction and no collection is under way. */
+  async settled(): Promise<void> {
+    await this.#writer?.settled();
   }
 
   /**
@@ -277,22 +284,32 @@ export class Database {
   async close(): Promise<void> {
     assert(!this.#closed, 'a database is closed once');
     this.#closed = true;
+    await this.#writer?.close();
+  }
+
+  #held<T>(reading: Maybe<T>): Maybe<T> {
+    return reading instanceof Promise ? this.#hold(reading) : reading;
+  }
+
+  /**
+   * Counts a reader that waits, so that nothing is deleted under it. What a deposed writer finds
+   * missing, its successor has deleted.
+   */
+  async #hold<T>(reading: Promise<T>): Promise<T> {
     try {
-      // A log that has stopped refuses the barrier: what it did not make durable is not passed
-      // over.
-      if (!this.readOnly) {
-        await this.#log.barrier();
-        await this.#maintenance.flushAll(this.#log);
-        this.#log.throwIfFailed();
-      }
-    } finally {
-      const stopped = this.#maintenance.stop();
-      this.#log.stop();
-      await stopped;
+      return await this.#grace.hold(reading);
+    } catch (error) {
+      if (isStorageError(error, 'corrupt')) await this.#writer?.throwIfDeposed();
+      throw error;
     }
   }
 
-  #checkWritable(): void {
-    if (this.readOnly) throw readOnlyError();
+  #writable(): Writer {
+    if (this.#writer === undefined) throw readOnlyError();
+    return this.#writer;
   }
+}
+
+function starting({ root, position, epoch }: Recovered): WriterStart {
+  return { root, position, epoch };
 }

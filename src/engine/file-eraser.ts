@@ -7,6 +7,7 @@
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { Admission } from './admission.ts';
 import type { FileWriter } from './file-writer.ts';
+import type { Grace } from './gc/grace.ts';
 import {
   BLOCK_BYTES,
   blockOf,
@@ -29,6 +30,7 @@ const ZERO_BLOCK = Buffer.alloc(BLOCK_BYTES);
 export interface FileEraserComponents {
   readonly tree: Tree;
   readonly cache: BlockCache;
+  readonly grace: Grace;
   readonly admission: Admission;
   readonly writer: FileWriter;
 }
@@ -75,9 +77,15 @@ export class FileEraser {
     const chunks = blind
       ? countUp(firstChunk, lastChunk)
       : this.#c.tree.chunksIn(inode, firstChunk, lastChunk);
-    for await (const chunk of chunks) {
-      batch.push(chunk);
-      if (batch.length === DROP_BATCH_CHUNKS) await this.#zeroChunks(inode, batch.splice(0), state);
+    const generation = this.#c.grace.enter();
+    try {
+      for await (const chunk of chunks) {
+        batch.push(chunk);
+        if (batch.length < DROP_BATCH_CHUNKS) continue;
+        await this.#zeroChunks(inode, batch.splice(0), state);
+      }
+    } finally {
+      this.#c.grace.leave(generation);
     }
     await this.#zeroChunks(inode, batch, state);
   }

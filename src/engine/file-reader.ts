@@ -4,7 +4,9 @@
 // stops at the first that is not. The slow path goes on from there in windows: it resolves a
 // window's pointers, loads maps that are missing, copies or fetches. Pointers stay readable after
 // they have been overwritten, so a window's pointers need not be looked up again after an await: a
-// read that overlaps a write in time may see either.
+// read that overlaps a write in time may see either. The collector lets a reader finish before it
+// deletes an object, but a segment's frame table may be gone by then: a window that fails is read
+// again if a pointer of it has changed.
 
 import { assert } from '../base/assert.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
@@ -93,6 +95,7 @@ export class FileReader {
     let done = doneBefore;
     while (done < target.length) {
       const misses: Miss[] = [];
+      const windowStart = done;
       const windowEnd = Math.min(target.length, done + WINDOW_BLOCKS * BLOCK_BYTES);
       while (done < windowEnd) {
         const at = offset + done;
@@ -104,7 +107,28 @@ export class FileReader {
         }
         done += length;
       }
-      if (misses.length > 0) await this.#c.frames.read(misses, target);
+      if (misses.length > 0 && !(await this.#fetch(inode, offset, misses, target))) {
+        done = windowStart;
+      }
+    }
+  }
+
+  /** False when the fetch failed because blocks have moved meanwhile: look again. */
+  async #fetch(
+    inode: number,
+    offset: number,
+    misses: readonly Miss[],
+    target: Uint8Array,
+  ): Promise<boolean> {
+    try {
+      await this.#c.frames.read(misses, target);
+      return true;
+    } catch (error) {
+      for (const { pointer, targetAt } of misses) {
+        const block = Math.floor((offset + targetAt) / BLOCK_BYTES);
+        if ((await this.resolve(inode, block)) !== pointer) return false;
+      }
+      throw error;
     }
   }
 

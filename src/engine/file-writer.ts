@@ -34,6 +34,8 @@ export interface FileWriterComponents {
   readonly tree: Tree;
   readonly admission: Admission;
   readonly cache: BlockCache;
+  /** To be asked around every wait that reads objects: they are not deleted meanwhile. */
+  readonly hold: <T>(reading: Promise<T>) => Promise<T>;
   readonly reader: FileReader;
   readonly frames: FrameReader;
   /** Blocks that one segment holds. */
@@ -164,11 +166,18 @@ export class FileWriter {
     for (;;) {
       const pointer = tree.pointer(inode, chunk, fileBlock % CHUNK_BLOCKS);
       if (pointer === UNKNOWN) {
-        await tree.loadChunk(inode, chunk);
+        await this.#c.hold(tree.loadChunk(inode, chunk));
         continue;
       }
       if (pointer !== fetched && !reader.copyFromMemory(pointer, 0, BLOCK_BYTES, block, 0)) {
-        await frames.read([{ pointer, from: 0, length: BLOCK_BYTES, targetAt: 0 }], block);
+        const miss = { pointer, from: 0, length: BLOCK_BYTES, targetAt: 0 };
+        try {
+          await this.#c.hold(frames.read([miss], block));
+        } catch (error) {
+          // Whatever failed is of no interest if the block lies elsewhere by now.
+          if (tree.pointer(inode, chunk, fileBlock % CHUNK_BLOCKS) === pointer) throw error;
+          continue;
+        }
         fetched = pointer;
         continue;
       }

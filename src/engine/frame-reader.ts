@@ -13,8 +13,8 @@ import type { Keyring } from '../codec/keyring.ts';
 import type { Sealer } from '../codec/sealer.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
 import type { FrameTable } from './format/frame-table.ts';
-import { logName } from './format/names.ts';
 import { BLOCK_BYTES, blockOf, segmentOf } from './format/pointer.ts';
+import type { Lineage } from './manifest/lineage.ts';
 import type { Tree } from './tree.ts';
 
 /**
@@ -38,7 +38,7 @@ export interface FrameReaderComponents {
   readonly keyring: Keyring;
   readonly tree: Tree;
   readonly cache: BlockCache;
-  readonly branch: string;
+  readonly lineage: Lineage;
 }
 
 interface FrameRange {
@@ -137,13 +137,13 @@ export class FrameReader {
   }
 
   async #fetchRange({ segment, table, start, end }: FrameRange): Promise<Uint8Array> {
-    const { store, keyring, sealer, cache, branch } = this.#c;
+    const { store, keyring, sealer, cache, lineage } = this.#c;
     const firstBlock = start * table.blocksPerFrame;
     const blocks = Math.min(table.blocks, end * table.blocksPerFrame) - firstBlock;
     const plainBytes = blocks * BLOCK_BYTES;
     await this.#budget.acquire(plainBytes);
     try {
-      const name = logName(branch, table.logNumber);
+      const name = lineage.segmentName(segment, table);
       const range = { start: table.offsets[start]!, end: table.offsets[end]! };
       const { bytes } = await store.get(name, range, { cause: 'read' });
       if (bytes.length !== range.end - range.start) {

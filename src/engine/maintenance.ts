@@ -7,19 +7,17 @@
 //   compaction  After each flush, runs of similar size are merged; a manifest replaces them by the
 //               result.
 //
-// Manifests are published one at a time, each from the state that the last one left. Losing the
-// race for a number means that another writer has opened the branch: the engine stops, fenced. A
+// What a flush or a merge leaves without a reference goes to the trash (gc/), after its manifest. A
 // store that fails is tried again for as long as it takes; writers wait once the active memtable is
 // full too.
 
 import type { Clock } from '../base/clock.ts';
-import { asStorageError, isStorageError, messageOf, StorageError } from '../base/errors.ts';
+import { messageOf, StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { Semaphore } from '../base/semaphore.ts';
-import type { RequestCause } from '../objectstore/object-store.ts';
+import type { Trash } from './gc/trash.ts';
+import type { DroppedSegment } from './live-counts.ts';
 import type { CommitLog } from './log/commit-log.ts';
-import type { Manifest } from './manifest/manifest.ts';
-import type { ManifestChain } from './manifest/manifest-chain.ts';
+import { fatalError, type Publisher } from './manifest/publisher.ts';
 import { memtableEntries } from './memtable/entries.ts';
 import type { SortedRun } from './table/run.ts';
 import { descriptorsOf, type Tables } from './tables.ts';
@@ -37,10 +35,15 @@ export interface MaintenanceSettings {
 export interface MaintenanceComponents {
   readonly tree: Tree;
   readonly tables: Tables;
-  readonly manifests: ManifestChain;
+  readonly publisher: Publisher;
+  readonly trash: Trash;
   readonly clock: Clock;
   readonly log: Log;
+  readonly signal: AbortSignal;
   readonly onFailed: (error: StorageError) => void;
+  readonly onFlushed: () => void;
+  /** After each merge of all runs: what is dead is known then. */
+  readonly onMergedAll: () => void;
 }
 
 interface Position {
@@ -51,25 +54,15 @@ interface Position {
 export class Maintenance {
   readonly #c: MaintenanceComponents;
   readonly #settings: MaintenanceSettings;
-  readonly #stop = new AbortController();
-  readonly #publishing = new Semaphore(1);
-  #manifest: Manifest;
-  #manifestNumber: number;
-  #frozenAt: Position | undefined;
   #flushing: Promise<void> | undefined;
   #compacting: Promise<void> | undefined;
+  /** A merge of everything was asked for. */
+  #mergeAll = false;
   readonly counters = { flushes: 0, compactions: 0 };
 
-  constructor(
-    components: MaintenanceComponents,
-    settings: MaintenanceSettings,
-    manifestNumber: number,
-    manifest: Manifest,
-  ) {
+  constructor(components: MaintenanceComponents, settings: MaintenanceSettings) {
     this.#c = components;
     this.#settings = settings;
-    this.#manifestNumber = manifestNumber;
-    this.#manifest = manifest;
   }
 
   /**
@@ -77,9 +70,9 @@ export class Maintenance {
    * memtable when it is time and none is being flushed.
    */
   atBoundary(log: CommitLog, position: Position): void {
-    const { tree } = this.#c;
-    if (tree.frozen !== undefined || tree.active.empty || this.#stop.signal.aborted) return;
-    const objects = position.logNumber - this.#manifest.logNumber;
+    const { tree, signal, publisher } = this.#c;
+    if (tree.frozen !== undefined || tree.active.empty || signal.aborted) return;
+    const objects = position.logNumber - publisher.current.manifest.logNumber;
     const due =
       tree.active.bytes >= this.#settings.memtableBytes || objects >= this.#settings.logObjectsMax;
     if (due) this.#freeze(log, position);
@@ -87,8 +80,7 @@ export class Maintenance {
 
   #freeze(log: CommitLog, position: Position): void {
     this.#c.tree.freeze();
-    this.#frozenAt = position;
-    this.#flushing = this.#flush(log).finally(() => {
+    this.#flushing = this.#flush(log, position).finally(() => {
       this.#flushing = undefined;
     });
   }
@@ -101,131 +93,130 @@ export class Maintenance {
     return this.#flushing;
   }
 
-  /** Flushes everything that is durable by now: after a clean stop nothing is left to replay. */
+  /**
+   * Everything that was changed before the call is in `tree.runs`, and in the current manifest, when
+   * it resolves. Rejects when the engine stops instead.
+   */
   async flushAll(log: CommitLog): Promise<void> {
+    const { tree, signal } = this.#c;
     await this.#flushing;
-    const { tree } = this.#c;
     // What a flush left frozen, it could not flush: the engine has stopped by itself.
-    if (tree.frozen === undefined && !tree.active.empty && !this.#stop.signal.aborted) {
+    if (tree.frozen === undefined && !signal.aborted) {
+      log.cut();
+      if (tree.active.empty) return;
       this.#freeze(log, log.position);
       await this.#flushing;
     }
+    signal.throwIfAborted();
+    log.throwIfFailed();
   }
 
-  /** Resolves when no compaction runs. */
+  /** Merges everything into one run, so that all counts are exact; resolves when that is done. */
+  async mergeAll(): Promise<void> {
+    await this.#compacting;
+    this.#mergeAll = true;
+    this.#startCompaction();
+    await this.#compacting;
+  }
+
+  /** Resolves when no flush and no compaction runs. */
   async settled(): Promise<void> {
     await this.#flushing;
     await this.#compacting;
   }
 
-  /** Stops after the request under way; what was not finished is done again after the next open. */
-  async stop(): Promise<void> {
-    this.#stop.abort(new StorageError('aborted', 'the engine is stopping'));
-    await this.settled();
-  }
-
   /** Never rejects: ends when the memtable is in tables, or when the engine has stopped. */
-  async #flush(log: CommitLog): Promise<void> {
-    const { tree, tables } = this.#c;
-    const { logNumber, nextSegment } = this.#frozenAt!;
+  async #flush(log: CommitLog, { logNumber, nextSegment }: Position): Promise<void> {
+    const { tree, tables, publisher, trash, signal } = this.#c;
     const done = await this.#untilDone('flush', async () => {
       await log.whenDurable(nextSegment - 1);
-      const run = await tables.write(memtableEntries(tree.frozen!), 'flush', this.#stop.signal);
+      const frozen = tree.frozen!;
+      const dropped: DroppedSegment[] = [];
+      const entries = memtableEntries(frozen, (segment) => dropped.push(segment));
+      const run = await tables.write(entries, 'flush', signal);
       const flushed = (): SortedRun[] => (run === undefined ? [...tree.runs] : [run, ...tree.runs]);
-      await this.#publish(
+      await publisher.publish(
         'flush',
-        () => ({
+        (current) => ({
           logNumber,
-          logEpoch: this.#manifest.epoch,
+          logEpoch: current.epoch,
           nextSegment,
           runs: flushed().map(descriptorsOf),
         }),
-        () => tree.installFlushed(flushed()),
+        () => {
+          tree.installFlushed(flushed());
+          if (run !== undefined) tables.finished(run.tables.map((table) => table.descriptor.id));
+          trash.addSegments(dropped);
+          trash.addCommits(frozen.segments);
+        },
       );
     });
     if (!done) return;
     this.counters.flushes += 1;
+    this.#c.onFlushed();
+    this.#startCompaction();
+  }
+
+  #startCompaction(): void {
     this.#compacting ??= this.#compact().finally(() => {
       this.#compacting = undefined;
     });
   }
 
   async #compact(): Promise<void> {
-    const { tree, tables } = this.#c;
+    const { tree, tables, signal } = this.#c;
     for (;;) {
-      const picked = tables.pick(tree.runs);
-      if (picked === undefined || this.#stop.signal.aborted) return;
+      const all = this.#mergeAll && tree.runs.length > 0;
+      this.#mergeAll = false;
+      const picked = all ? { from: 0, to: tree.runs.length } : tables.pick(tree.runs);
+      if (picked === undefined || signal.aborted) return;
       const merged = tree.runs.slice(picked.from, picked.to);
       const isBottom = picked.to === tree.runs.length;
-      const done = await this.#untilDone('compaction', async () => {
-        const result = await tables.merge(merged, isBottom, this.#stop.signal);
-        const replaced = (): SortedRun[] => {
-          // Flushes put runs in front meanwhile, so the place is found again.
-          const at = tree.runs.indexOf(merged[0]!);
-          return tree.runs.toSpliced(at, merged.length, ...(result === undefined ? [] : [result]));
-        };
-        await this.#publish(
-          'compaction',
-          () => ({ runs: replaced().map(descriptorsOf) }),
-          () => tree.installCompacted(replaced()),
-        );
-        tables.forget(merged);
-      });
-      if (!done) return;
+      if (!(await this.#untilDone('compaction', () => this.#merge(merged, isBottom)))) return;
       this.counters.compactions += 1;
+      if (isBottom && picked.from === 0) this.#c.onMergedAll();
     }
   }
 
-  /**
-   * One manifest at a time: `change` is asked in turn, so that it sees what the last one installed;
-   * `install` runs once the manifest is durable, before the next one's turn.
-   */
-  async #publish(
-    cause: RequestCause,
-    change: () => Partial<Manifest>,
-    install: () => void,
-  ): Promise<void> {
-    await this.#publishing.acquire();
+  async #merge(merged: readonly SortedRun[], isBottom: boolean): Promise<void> {
+    const { tree, tables, publisher, trash, signal } = this.#c;
+    const dropped: DroppedSegment[] = [];
+    const result = await tables.merge(merged, isBottom, signal, (one) => dropped.push(one));
+    const made = (result?.tables ?? []).map((table) => table.descriptor.id);
+    // Flushes put runs in front meanwhile, so the place is found again; a restore may have taken
+    // the runs away.
+    const place = (): number => tree.runs.indexOf(merged[0]!);
+    const replaced = (): SortedRun[] =>
+      tree.runs.toSpliced(place(), merged.length, ...(result === undefined ? [] : [result]));
     try {
-      const manifest = { ...this.#manifest, ...change() };
-      const put = this.#c.manifests.prepare(this.#manifestNumber + 1, manifest);
-      // A put that failed may land yet. Until it is known whether it has, nothing else may be
-      // offered under its number: finding our own manifest there would look like another writer's.
-      while (!(await this.#tryPut(cause, put))) {
-        await this.#c.clock.sleep(RETRY_DELAY_MS, this.#stop.signal);
-      }
-      this.#manifest = manifest;
-      this.#manifestNumber += 1;
-      install();
-    } finally {
-      this.#publishing.release();
-    }
-  }
-
-  /** False when the put shall be tried again. */
-  async #tryPut(
-    cause: RequestCause,
-    put: (cause: RequestCause) => Promise<void>,
-  ): Promise<boolean> {
-    try {
-      await put(cause);
-      return true;
+      await publisher.publish(
+        'compaction',
+        () => {
+          if (place() < 0) throw new StorageError('aborted', 'the runs were replaced');
+          return { runs: replaced().map(descriptorsOf) };
+        },
+        () => {
+          tree.installCompacted(replaced());
+          trash.addSegments(dropped);
+          trash.addTables(merged);
+        },
+      );
+      tables.forget(merged);
     } catch (error) {
-      if (this.#stop.signal.aborted || fatalError(cause, error) !== undefined) throw error;
-      const fields = { what: cause, error: messageOf(error), retryMs: RETRY_DELAY_MS };
-      this.#c.log.warn('manifest.put.failed', fields);
-      return false;
+      if (place() >= 0) throw error;
+    } finally {
+      tables.finished(made);
     }
   }
 
   /** Runs `work` until it succeeds. False when the engine stops instead. */
   async #untilDone(what: string, work: () => Promise<void>): Promise<boolean> {
-    while (!this.#stop.signal.aborted) {
+    while (!this.#c.signal.aborted) {
       try {
         await work();
         return true;
       } catch (error) {
-        if (this.#stop.signal.aborted) return false;
+        if (this.#c.signal.aborted) return false;
         const fatal = fatalError(what, error);
         if (fatal !== undefined) {
           this.#c.onFailed(fatal);
@@ -234,21 +225,8 @@ export class Maintenance {
         const fields = { what, error: messageOf(error), retryMs: RETRY_DELAY_MS };
         this.#c.log.warn('maintenance.failed', fields);
       }
-      await this.#c.clock.sleep(RETRY_DELAY_MS, this.#stop.signal).catch(() => {});
+      await this.#c.clock.sleep(RETRY_DELAY_MS, this.#c.signal).catch(() => {});
     }
     return false;
   }
-}
-
-/** What no retry can mend: a lost race for a manifest, damage, a bug. Undefined for the rest. */
-function fatalError(what: string, error: unknown): StorageError | undefined {
-  if (!isStorageError(error)) return asStorageError(error, `${what} failed`);
-  if (error.kind === 'exists') {
-    return new StorageError(
-      'fenced',
-      `another writer has opened this branch: it published the next manifest (during ${what})`,
-      { cause: error },
-    );
-  }
-  return error.kind === 'corrupt' || error.kind === 'fenced' ? error : undefined;
 }

@@ -48,6 +48,7 @@ export interface RecoveryOptions {
 
 export interface Recovered {
   readonly epoch: number;
+  /** With all fences up to now, which the stored one may lack. */
   readonly root: ManifestAt;
   readonly position: ReplayPosition;
 }
@@ -68,6 +69,7 @@ export async function recover(
   const ownEpoch = options.readOnly ? Number.MAX_SAFE_INTEGER : epoch;
   const position: ReplayPosition = { logNumber, nextSegment, epoch: logEpoch };
   const replayed = { objects: 0 };
+  const fences = new Set(root.manifest.fences);
   const replay = (): Promise<void> =>
     replayLog(
       {
@@ -78,6 +80,7 @@ export async function recover(
           replayed.objects += 1;
           applyCommit(options.memtable, commit);
         },
+        onFence: (number) => fences.add(number),
         onProgress: options.onProgress,
       },
       position,
@@ -85,6 +88,7 @@ export async function recover(
   await replay();
   if (!options.readOnly) {
     if (await putFence(components, options, position.logNumber, epoch)) {
+      fences.add(position.logNumber);
       position.logNumber += LOG_WINDOW;
       position.epoch = epoch;
     }
@@ -95,17 +99,20 @@ export async function recover(
     }
   }
   log.info('branch.recovered', { epoch, log: position.logNumber, objects: replayed.objects });
-  return { epoch, root, position };
+  const manifest = { ...root.manifest, fences: [...fences].sort((a, b) => a - b) };
+  return { epoch, root: { ...root, manifest }, position };
 }
 
 /** Step 2: the manifest as it was, with an epoch that no one has had. */
 async function claimEpoch(manifests: ManifestChain): Promise<ManifestAt> {
   for (;;) {
     const { number, manifest } = await manifests.load();
-    const claimed = { ...manifest, epoch: manifest.epoch + 1 };
+    const own = number + 1;
+    const claims = [...manifest.claims, own];
+    const claimed = { ...manifest, epoch: manifest.epoch + 1, claims };
     try {
-      await manifests.publish(number + 1, claimed, 'open');
-      return { number: number + 1, manifest: claimed };
+      await manifests.publish(own, claimed, 'open');
+      return { number: own, manifest: claimed };
     } catch (error) {
       if (!isStorageError(error, 'exists')) throw error;
     }

@@ -28,6 +28,12 @@ export interface DatabaseSettings {
   readonly memtableBytes: number;
   /** Log objects since the last flush at which the memtable is flushed: bounds replay. */
   readonly logObjectsMax: number;
+  /** Dead bytes, as a part of the live ones, at which the collector begins to work. */
+  readonly garbageSoft: number;
+  /** The part at which writers wait for it. */
+  readonly garbageHard: number;
+  /** Small segments, of many barriers, that are left alone. */
+  readonly smallSegmentsMax: number;
   /** Whole block maps kept from tables. */
   readonly mapCacheBytes: number;
   /** Frame tables kept from tables. */
@@ -47,6 +53,9 @@ export const DATABASE_DEFAULTS: Omit<DatabaseSettings, 'passphrase'> = {
   touchedChunksMax: 16_384,
   memtableBytes: 16 * MIB,
   logObjectsMax: 4096,
+  garbageSoft: 0.22,
+  garbageHard: 0.28,
+  smallSegmentsMax: 4096,
   mapCacheBytes: 24 * MIB,
   frameTableCacheBytes: 8 * MIB,
   tableCacheBytes: 24 * MIB,

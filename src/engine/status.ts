@@ -21,5 +21,17 @@ export interface DatabaseStatus {
   readonly flushes: number;
   readonly compactions: number;
   readonly runs: number;
+  /** Sizes as the last survey found them; undefined before the first. */
+  readonly collection: {
+    readonly storedBytes: number | undefined;
+    readonly liveBytes: number | undefined;
+    /** Kept by snapshots and branches. */
+    readonly pinnedBytes: number | undefined;
+    readonly movedBytes: number;
+    /** How often writers had to wait for the collector. */
+    readonly waits: number;
+    readonly deletedObjects: number;
+    readonly deletedBytes: number;
+  };
   readonly cache: { readonly memory: ReturnType<BlockCache['stats']> };
 }

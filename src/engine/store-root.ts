@@ -12,7 +12,6 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { isStorageError, StorageError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
-import { openEnvelope, sealEnvelope } from '../codec/envelope.ts';
 import {
   createKeySlot,
   DEFAULT_KEY_SLOT_COST,
@@ -23,21 +22,17 @@ import { createKeyring, type Keyring } from '../codec/keyring.ts';
 import { KEY_BYTES, type CipherName, type CompressionName } from '../codec/types.ts';
 import type { ObjectStore, RequestCause } from '../objectstore/object-store.ts';
 import {
-  BRANCH_INDEX_PREFIX,
-  branchIndexName,
   FORMAT_NAME,
   KEYS_PREFIX,
   manifestPrefix,
-  numberOf,
 } from './format/names.ts';
+import { newBranchId, putBranchIndex, readBranchIndex } from './branch-index.ts';
 import { createManifestChain } from './manifest/manifest-chain.ts';
 import { FIRST_MANIFEST } from './manifest/manifest.ts';
 
 export const MAIN_BRANCH = 'main';
 
 const FORMAT_VERSION = 1;
-const INDEX_MAGIC = 'VARVEBRX';
-const INDEX_VERSION = 1;
 
 export interface StoreFormat {
   readonly version: number;
@@ -91,11 +86,11 @@ export async function initStore(components: RootComponents, options: InitOptions
   } else {
     ({ keyring } = await openRoot(store, options.passphrase, 'admin'));
   }
-  const branches = await loadBranchIndex(store, keyring, 'admin');
-  let id = branches?.get(MAIN_BRANCH);
+  const index = await readBranchIndex(store, keyring, 'admin');
+  let id = index.branches.get(MAIN_BRANCH);
   if (id === undefined) {
-    id = Buffer.from(rng.bytes(6)).toString('hex');
-    await putBranchIndex(store, keyring, rng, 1, new Map([[MAIN_BRANCH, id]]));
+    id = newBranchId(rng);
+    await putBranchIndex(store, keyring, rng, { number: 1, branches: new Map([[MAIN_BRANCH, id]]) });
   }
   if ((await listAll(store, manifestPrefix(id), 'admin')).length > 0) {
     throw new StorageError('exists', 'there is a store already; serve it, or choose another place');
@@ -153,10 +148,10 @@ export async function findBranch(
   keyring: Keyring,
   name: string,
 ): Promise<string> {
-  const branches = await loadBranchIndex(store, keyring, 'open');
-  const id = branches?.get(name);
+  const { branches } = await readBranchIndex(store, keyring, 'open');
+  const id = branches.get(name);
   if (id !== undefined) return id;
-  const known = [...(branches?.keys() ?? [])].join(', ');
+  const known = [...branches.keys()].join(', ');
   throw new StorageError('notFound', `there is no branch "${name}"; there is: ${known || 'none'}`);
 }
 
@@ -221,33 +216,4 @@ async function listAll(store: ObjectStore, prefix: string, cause: RequestCause):
     for (const object of page) names.push(object.key);
   }
   return names;
-}
-
-async function loadBranchIndex(
-  store: ObjectStore,
-  keyring: Keyring,
-  cause: RequestCause,
-): Promise<Map<string, string> | undefined> {
-  const names = await listAll(store, BRANCH_INDEX_PREFIX, cause);
-  const highest = names.reduce((max, name) => Math.max(max, numberOf(name) ?? 0), 0);
-  if (highest === 0) return undefined;
-  const name = branchIndexName(highest);
-  const { bytes } = await store.get(name, undefined, { cause });
-  const identity = { magic: INDEX_MAGIC, versions: [INDEX_VERSION], name };
-  const plain = openEnvelope(keyring, identity, bytes);
-  return new Map(JSON.parse(Buffer.from(plain).toString('utf8')) as [string, string][]);
-}
-
-async function putBranchIndex(
-  store: ObjectStore,
-  keyring: Keyring,
-  rng: Rng,
-  number: number,
-  branches: ReadonlyMap<string, string>,
-): Promise<void> {
-  const name = branchIndexName(number);
-  const plain = Buffer.from(JSON.stringify([...branches]));
-  const identity = { magic: INDEX_MAGIC, version: INDEX_VERSION, name };
-  const sealed = sealEnvelope(keyring, rng, identity, plain, 'none');
-  await store.putIfAbsent(name, [sealed], { cause: 'admin' });
 }

@@ -8,17 +8,20 @@ import type { Keyring } from '../codec/keyring.ts';
 import type { Sealer } from '../codec/sealer.ts';
 import type { ObjectStore, RequestCause } from '../objectstore/object-store.ts';
 import { compact } from './compaction/executor.ts';
-import { COMPACTION_DEFAULTS, pickCompaction, type CompactionPick } from './compaction/policy.ts';
-import { tableName } from './format/names.ts';
+import {
+  COMPACTION_DEFAULTS,
+  MERGE_ALL_SHARE,
+  pickAll,
+  pickCompaction,
+  type CompactionPick,
+} from './compaction/policy.ts';
+import { createRunCombine, type DroppedSegment } from './live-counts.ts';
+import { IDS_PER_EPOCH, type Lineage } from './manifest/lineage.ts';
 import { BlockCache } from './table/block-cache.ts';
 import { cursorOf } from './table/cursor.ts';
 import { openRun, runBytes, type Run, type SortedRun } from './table/run.ts';
 import { writeRun } from './table/run-writer.ts';
 import { TABLE_DEFAULTS, type TableSettings } from './table/settings.ts';
-import { combineValues } from './tree.ts';
-
-/** A writer's table ids are its epoch × 2^20 + a counter: no two writers ever use the same. */
-const IDS_PER_EPOCH = 2 ** 20;
 
 export interface TablesComponents {
   readonly store: ObjectStore;
@@ -57,18 +60,20 @@ export function descriptorsOf(run: SortedRun): Run {
 export class Tables {
   readonly #deps: TablesComponents & { readonly cache: BlockCache };
   readonly #settings: TableSettings = TABLE_DEFAULTS;
-  readonly #branch: string;
+  readonly #lineage: Lineage;
   #nextId: number;
+  /** Ids of objects that this process has begun and no manifest names yet: no sweep takes them. */
+  readonly unfinished = new Set<number>();
 
-  constructor(components: TablesComponents, branch: string, epoch: number, cacheBytes: number) {
+  constructor(components: TablesComponents, lineage: Lineage, epoch: number, cacheBytes: number) {
     const store = loudWhenMissing(components.store);
     this.#deps = { ...components, store, cache: new BlockCache(cacheBytes) };
-    this.#branch = branch;
+    this.#lineage = lineage;
     this.#nextId = epoch * IDS_PER_EPOCH + 1;
   }
 
   open(run: Run): SortedRun {
-    return openRun(this.#deps, this.#settings, run, ({ id }) => tableName(this.#branch, id));
+    return openRun(this.#deps, this.#settings, run, ({ id }) => this.#lineage.tableName(id));
   }
 
   /** Writes entries, which come in key order, as a new run; undefined when there are none. */
@@ -77,38 +82,58 @@ export class Tables {
     cause: RequestCause,
     signal: AbortSignal,
   ): Promise<SortedRun | undefined> {
-    const run = await writeRun(this.#deps, this.#settings, cursorOf(entries), {
-      cause,
-      allocateId: this.#allocateId,
-      nameOf: this.#nameOf,
-      signal,
-    });
-    return run.tables.length === 0 ? undefined : this.open(run);
+    return this.#making((allocateId) =>
+      writeRun(this.#deps, this.#settings, cursorOf(entries), {
+        cause,
+        allocateId,
+        nameOf: this.#nameOf,
+        signal,
+      }),
+    );
   }
 
   /** Which runs of a list (newest first) to merge next, if any. */
   pick(runs: readonly SortedRun[]): CompactionPick | undefined {
-    return pickCompaction(
-      runs.map((run) => ({ bytes: runBytes(descriptorsOf(run)) })),
-      COMPACTION_DEFAULTS,
-    );
+    const sizes = runs.map((run) => ({ bytes: runBytes(descriptorsOf(run)) }));
+    return pickCompaction(sizes, COMPACTION_DEFAULTS) ?? pickAll(sizes, MERGE_ALL_SHARE);
   }
 
-  /** Merges neighbours, newest first, into one run; undefined when nothing is left of them. */
+  /**
+   * Merges neighbours, newest first, into one run; undefined when nothing is left of them.
+   * `onDropped` hears of segments that the result does not name any more.
+   */
   async merge(
     runs: readonly SortedRun[],
     isBottom: boolean,
     signal: AbortSignal,
+    onDropped: (dropped: DroppedSegment) => void,
   ): Promise<SortedRun | undefined> {
-    const run = await compact(this.#deps, this.#settings, {
-      runs,
-      isBottom,
-      combine: combineValues,
-      allocateId: this.#allocateId,
-      nameOf: this.#nameOf,
-      signal,
-    });
-    return run.tables.length === 0 ? undefined : this.open(run);
+    return this.#making((allocateId) =>
+      compact(this.#deps, this.#settings, {
+        runs,
+        isBottom,
+        combine: createRunCombine(onDropped),
+        allocateId,
+        nameOf: this.#nameOf,
+        signal,
+      }),
+    );
+  }
+
+  /** Tables of a run that came to nothing are no one's: the sweep may take them. */
+  async #making(make: (allocateId: () => number) => Promise<Run>): Promise<SortedRun | undefined> {
+    const ids: number[] = [];
+    try {
+      const run = await make(() => {
+        const id = this.allocateId();
+        ids.push(id);
+        return id;
+      });
+      return run.tables.length === 0 ? undefined : this.open(run);
+    } catch (error) {
+      this.finished(ids);
+      throw error;
+    }
   }
 
   /**
@@ -137,7 +162,17 @@ export class Tables {
     return this.#deps.cache.bytes;
   }
 
-  readonly #allocateId = (): number => this.#nextId++;
+  /** For a table or a data object: whoever takes one says when it is `finished`. */
+  readonly allocateId = (): number => {
+    const id = this.#nextId++;
+    this.unfinished.add(id);
+    return id;
+  };
 
-  readonly #nameOf = (id: number): string => tableName(this.#branch, id);
+  /** A manifest names the objects, or none ever will: the collector may look after them. */
+  finished(ids: Iterable<number>): void {
+    for (const id of ids) this.unfinished.delete(id);
+  }
+
+  readonly #nameOf = (id: number): string => this.#lineage.tableName(id);
 }

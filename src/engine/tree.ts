@@ -7,14 +7,14 @@
 // cache never goes stale; a load that raced with an installation (`version`) starts again.
 
 import { assert } from '../base/assert.ts';
-import { ByteReader, ByteWriter } from '../base/bytes.ts';
+import { ByteReader } from '../base/bytes.ts';
 import { StorageError } from '../base/errors.ts';
 import { SingleFlight } from '../cache/single-flight.ts';
 import type { Maybe } from '../base/maybe.ts';
-import { dropHoles, encodeBlockMap, overlayBlockMap } from './format/block-map.ts';
-import { decodeFrameTable, frameTableBytes, type FrameTable } from './format/frame-table.ts';
-import { CHUNK_MAX, chunkKey, chunkOfKey, KEY_CHUNK, metaKey, segmentKey } from './format/keys.ts';
-import { ABSENT, CHUNK_BLOCKS, createBlockMap, HOLE, type BlockMap } from './format/pointer.ts';
+import { overlayBlockMap } from './format/block-map.ts';
+import { decodeSegmentEntry, frameTableBytes, type FrameTable } from './format/frame-table.ts';
+import { CHUNK_MAX, chunkKey, chunkOfKey, metaKey, segmentKey } from './format/keys.ts';
+import { ABSENT, CHUNK_BLOCKS, createBlockMap, HOLE } from './format/pointer.ts';
 import { MapCache } from './memtable/map-cache.ts';
 import { Memtable } from './memtable/memtable.ts';
 import { entriesOf } from './table/cursor.ts';
@@ -98,7 +98,7 @@ export class Tree {
   async #loadFrameTable(segment: number): Promise<FrameTable> {
     let table: FrameTable | undefined;
     await lookup(this.runs, segmentKey(segment), (value) => {
-      table = decodeFrameTable(new ByteReader(value, `frame table of segment ${segment}`));
+      ({ table } = decodeSegmentEntry(new ByteReader(value, `frame table of segment ${segment}`)));
       return true;
     });
     if (table === undefined) {
@@ -166,6 +166,16 @@ export class Tree {
     this.#version += 1;
   }
 
+  /**
+   * Another state altogether: what `runs` hold, and nothing else. No memtable may hold changes.
+   */
+  replace(runs: readonly SortedRun[]): void {
+    assert(this.frozen === undefined && this.active.empty, 'nothing is lost by a replacement');
+    this.runs = runs;
+    this.#maps.clear();
+    this.#version += 1;
+  }
+
   /** Same content in other tables. */
   installCompacted(runs: readonly SortedRun[]): void {
     this.runs = runs;
@@ -190,33 +200,6 @@ function mergeSorted(a: Float64Array, b: Float64Array): number[] {
   }
   return out;
 }
-
-/**
- * How tables combine the values of one key, newest first: block maps overlay, everything else is
- * replaced.
- */
-export function combineValues(
-  key: Uint8Array,
-  values: readonly Uint8Array[],
-  isBottom: boolean,
-): Uint8Array | undefined {
-  const newest = values[0]!;
-  if (key[0] !== KEY_CHUNK) {
-    const deleted = key[0] === META_PREFIX && newest[0] === 0;
-    return isBottom && deleted ? undefined : newest;
-  }
-  if (values.length === 1 && !isBottom) return newest;
-  const map: BlockMap = createBlockMap();
-  for (const value of values) {
-    if (overlayBlockMap(new ByteReader(value, 'block map in a table'), map, 0, 0) === 0) break;
-  }
-  if (isBottom && !dropHoles(map, 0)) return undefined;
-  const out = new ByteWriter(64);
-  encodeBlockMap(out, map, 0, 0);
-  return out.finish();
-}
-
-const META_PREFIX = metaKey('')[0]!;
 
 /** Least recently used frame tables, under a budget. A Map keeps insertion order. */
 class FrameTableCache {

@@ -45,6 +45,7 @@ export function withMeter(store: ObjectStore): MeteredStore {
     barrier: noCounts(),
     flush: noCounts(),
     compaction: noCounts(),
+    collection: noCounts(),
     read: noCounts(),
     lookup: noCounts(),
     admin: noCounts(),

@@ -16,7 +16,8 @@ export type RequestCause =
   | 'open' // opening, recovery, fencing
   | 'barrier' // log objects, whoever closed them
   | 'flush' // memtable to table, and the manifest that names it
-  | 'compaction'
+  | 'compaction' // merging tables
+  | 'collection' // moving live data, listing and deleting what is dead
   | 'read' // data frames for a client
   | 'lookup' // table blocks for a client
   | 'admin'; // init, keys, volumes' tools

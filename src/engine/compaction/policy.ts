@@ -33,6 +33,8 @@ export interface CompactionSettings {
 
 export const COMPACTION_DEFAULTS: CompactionSettings = { fanIn: 4, tierBytes: 64 * 1024 };
 
+export const MERGE_ALL_SHARE = 0.2;
+
 /** A group of runs, `[from, to)` in a list that begins with the newest. */
 export interface CompactionPick {
   readonly from: number;
@@ -54,6 +56,18 @@ export function pickCompaction(
   }
   if (runs.length <= runCountMax(runs, settings)) return undefined;
   return pickCheapest(runs, settings.fanIn);
+}
+
+/**
+ * All runs, once those above the oldest hold this share of its bytes: only a merge of everything
+ * finds out which blocks are dead (RFC 0003), and what it does not know yet is space that cannot come
+ * back. A table entry is some twenty bytes for a write of 4 KiB or more, so that with a fifth the
+ * merges write about 3 % of what clients write.
+ */
+export function pickAll(runs: readonly RunSummary[], share: number): CompactionPick | undefined {
+  if (runs.length < 2) return undefined;
+  const above = runs.slice(0, -1).reduce((sum, run) => sum + run.bytes, 0);
+  return above >= runs.at(-1)!.bytes * share ? { from: 0, to: runs.length } : undefined;
 }
 
 /** The most runs that are left when nothing more is picked. */

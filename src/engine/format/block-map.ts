@@ -137,6 +137,23 @@ export function overlayBlockMap(
   return absent;
 }
 
+/** Tells `visit` of each stretch of pointers in a table's map: how many lie in which segment. */
+export function forEachPointerRun(
+  reader: ByteReader,
+  visit: (segment: number, count: number) => void,
+): void {
+  let segment = 0;
+  for (let head = reader.u8(); head !== END_OF_MAP; head = reader.u8()) {
+    const kind = head >>> 5;
+    if (kind <= ZERO) continue;
+    if (kind === RUN_POINTER) segment = reader.varint();
+    else if (kind !== RUN_POINTER_NEAR) throw reader.corrupt('has an unknown run kind');
+    reader.varint();
+    if (segment < 1) throw reader.corrupt('points outside of a segment');
+    visit(segment, (head & 31) + 1);
+  }
+}
+
 /**
  * In the oldest layer nothing lies below: a hole says no more than absence. True when anything is
  * left.

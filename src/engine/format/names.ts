@@ -2,7 +2,7 @@
 
 /** 12 decimal digits: at a thousand log objects a second, thirty years. */
 const NUMBER_DIGITS = 12;
-/** Table ids carry their writer's epoch in the high part, so they may be larger. */
+/** Ids of tables and data objects carry their writer's epoch in the high part, so they may be larger. */
 const TABLE_ID_DIGITS = 16;
 
 export const FORMAT_NAME = 'format.json';
@@ -37,8 +37,34 @@ export function logName(branch: string, number: number): string {
   return logPrefix(branch) + pad(number, NUMBER_DIGITS);
 }
 
+export function branchPrefix(branch: string): string {
+  return `branches/${branch}/`;
+}
+
+export function tablePrefix(branch: string): string {
+  return `branches/${branch}/tables/`;
+}
+
 export function tableName(branch: string, id: number): string {
-  return `branches/${branch}/tables/${pad(id, TABLE_ID_DIGITS)}`;
+  return tablePrefix(branch) + pad(id, TABLE_ID_DIGITS);
+}
+
+export function dataPrefix(branch: string): string {
+  return `branches/${branch}/data/`;
+}
+
+/** A data object: blocks that the collector moved together. */
+export function dataName(branch: string, id: number): string {
+  return dataPrefix(branch) + pad(id, TABLE_ID_DIGITS);
+}
+
+export function readersPrefix(branch: string): string {
+  return `branches/${branch}/readers/`;
+}
+
+/** A reader's lease; `reader` is the reader's random id, `number` counts its renewals. */
+export function leaseName(branch: string, reader: string, number: number): string {
+  return `${readersPrefix(branch)}${reader}/${pad(number, NUMBER_DIGITS)}`;
 }
 
 /** The number at the end of a listed name, or undefined when the name is not one of ours. */

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { ByteWriter } from '../../base/bytes.ts';
 import { isStorageError } from '../../base/errors.ts';
-import { decodeFrameTable, frameTableToBytes, offsetsOf } from './frame-table.ts';
+import { decodeSegmentEntry, offsetsOf, segmentEntryToBytes, withLiveCount } from './frame-table.ts';
 import { ByteReader } from '../../base/bytes.ts';
 import {
   decodeRecord,
@@ -114,15 +114,22 @@ test('a frame table comes back as it was encoded', () => {
     fc.property(lengths, fc.uint8Array({ minLength: 16, maxLength: 16 }), (sealed, salt) => {
       const table = {
         logNumber: 77,
+        dataId: 5,
         cipher: 'aes-256-gcm',
         salt,
         blocks: sealed.length * 16,
         blocksPerFrame: 16,
         offsets: offsetsOf(sealed),
       } as const;
-      const reader = new ByteReader(frameTableToBytes(table), 'table');
-      assert.deepEqual(decodeFrameTable(reader), table);
-      reader.expectEnd();
+      const value = segmentEntryToBytes(table, 3);
+      for (const [bytes, live] of [
+        [value, 3],
+        [withLiveCount(value, 300), 300],
+      ] as const) {
+        const reader = new ByteReader(bytes, 'table');
+        assert.deepEqual(decodeSegmentEntry(reader), { table, live });
+        reader.expectEnd();
+      }
     }),
   );
 });

@@ -1,6 +1,6 @@
 // The sealed records at the end of a log object: all the metadata of its commits.
 //
-//   u8 type (1 commit, 2 fence) │ varint epoch
+//   u8 type (1 commit, 2 fence, 3 relocation, 4 data) │ varint epoch
 //   fence:  varint resumeAt                       the log number where the log goes on
 //   commit: varint segment
 //           varint durableBefore               log numbers < this were durable at sealing
@@ -8,17 +8,26 @@
 //           varint metas  × { text name │ u8 present │ present ? length-prefixed value }
 //           varint inodes × { varint inode │ varint chunks × chunk }
 //           chunk = varint chunk number − previous │ block map
+//   relocation: varint dataId │ u8 cipher │ salt (16), then as a commit, whose blocks and frames
+//           are those of the data object
+//   data:   varint blocks │ varint blocksPerFrame │ varint sealed length × frames
+//           varint inodes × …              whose blocks these were when they were moved
 //
-// Block maps are coded against the record's own segment. A record is applied whole or not at all.
+// Block maps are coded against the record's own segment; those of a data object against whatever
+// segment names it, since they point nowhere else. A record is applied whole or not at all.
 
 import { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { overlayBlockMap } from './block-map.ts';
-import { frameCount } from './frame-table.ts';
+import { CIPHER_IDS, cipherFromId, SALT_BYTES, type CipherName } from '../../codec/types.ts';
+import { checkFrames, frameCount } from './frame-table.ts';
 import { CHUNK_MAX, INODE_MAX } from './keys.ts';
-import { createBlockMap, SEGMENT_BLOCKS_LIMIT, type BlockMap } from './pointer.ts';
+import { createBlockMap, type BlockMap } from './pointer.ts';
 
 export const RECORD_COMMIT = 1;
 export const RECORD_FENCE = 2;
+/** Only in stored bytes: decoded, it is a commit with `data`. */
+const RECORD_RELOCATION = 3;
+export const RECORD_DATA = 4;
 
 export interface FenceRecord {
   readonly type: typeof RECORD_FENCE;
@@ -26,8 +35,26 @@ export interface FenceRecord {
   readonly resumeAt: number;
 }
 
+/** The data object in which the blocks of a relocation lie. */
+export interface DataReference {
+  readonly id: number;
+  readonly cipher: CipherName;
+  readonly salt: Uint8Array;
+}
+
+export interface DataRecord {
+  readonly type: typeof RECORD_DATA;
+  readonly epoch: number;
+  readonly blocks: number;
+  readonly blocksPerFrame: number;
+  readonly frameLengths: ArrayLike<number>;
+  readonly chunks: Uint8Array;
+}
+
 export interface CommitRecord {
   readonly type: typeof RECORD_COMMIT;
+  /** Set when the blocks lie in a data object: the object of the record itself has none. */
+  readonly data?: DataReference | undefined;
   readonly epoch: number;
   readonly segment: number;
   readonly durableBefore: number;
@@ -49,13 +76,17 @@ export function encodeFence(fence: FenceRecord): Uint8Array {
 }
 
 export function encodeCommit(out: ByteWriter, commit: CommitRecord): void {
-  out.u8(RECORD_COMMIT);
+  const { data } = commit;
+  out.u8(data === undefined ? RECORD_COMMIT : RECORD_RELOCATION);
   out.varint(commit.epoch);
+  if (data !== undefined) {
+    out.varint(data.id);
+    out.u8(CIPHER_IDS[data.cipher]);
+    out.bytes(data.salt);
+  }
   out.varint(commit.segment);
   out.varint(commit.durableBefore);
-  out.varint(commit.blocks);
-  out.varint(commit.blocksPerFrame);
-  for (let f = 0; f < commit.frameLengths.length; f++) out.varint(commit.frameLengths[f]!);
+  encodeFrames(out, commit);
   out.varint(commit.metas.length);
   for (const [name, value] of commit.metas) {
     out.text(name);
@@ -65,8 +96,35 @@ export function encodeCommit(out: ByteWriter, commit: CommitRecord): void {
   out.bytes(commit.chunks);
 }
 
+export function encodeData(out: ByteWriter, record: DataRecord): void {
+  out.u8(RECORD_DATA);
+  out.varint(record.epoch);
+  encodeFrames(out, record);
+  out.bytes(record.chunks);
+}
+
+type Frames = Pick<CommitRecord, 'blocks' | 'blocksPerFrame' | 'frameLengths'>;
+
+function encodeFrames(out: ByteWriter, { blocks, blocksPerFrame, frameLengths }: Frames): void {
+  out.varint(blocks);
+  out.varint(blocksPerFrame);
+  for (let f = 0; f < frameLengths.length; f++) out.varint(frameLengths[f]!);
+}
+
+function decodeFrames(reader: ByteReader): Frames {
+  const blocks = reader.varint();
+  const blocksPerFrame = reader.varint();
+  checkFrames(reader, blocks, blocksPerFrame);
+  const frameLengths = new Uint32Array(frameCount(blocks, blocksPerFrame));
+  for (let f = 0; f < frameLengths.length; f++) frameLengths[f] = reader.varint();
+  return { blocks, blocksPerFrame, frameLengths };
+}
+
 /** Decodes one record; views are borrowed from `bytes`. `what` names the object in errors. */
-export function decodeRecord(bytes: Uint8Array, what: string): CommitRecord | FenceRecord {
+export function decodeRecord(
+  bytes: Uint8Array,
+  what: string,
+): CommitRecord | FenceRecord | DataRecord {
   const reader = new ByteReader(bytes, what);
   const type = reader.u8();
   const epoch = reader.varint();
@@ -75,17 +133,17 @@ export function decodeRecord(bytes: Uint8Array, what: string): CommitRecord | Fe
     reader.expectEnd();
     return { type, epoch, resumeAt };
   }
-  if (type !== RECORD_COMMIT) throw reader.corrupt('is of an unknown type');
+  if (type === RECORD_DATA) {
+    return { type, epoch, ...decodeFrames(reader), chunks: reader.bytes(reader.remaining) };
+  }
+  if (type !== RECORD_COMMIT && type !== RECORD_RELOCATION) {
+    throw reader.corrupt('is of an unknown type');
+  }
+  const data = type === RECORD_COMMIT ? undefined : decodeDataReference(reader);
   const segment = reader.varint();
   const durableBefore = reader.varint();
-  const blocks = reader.varint();
-  const blocksPerFrame = reader.varint();
-  if (segment < 1 || blocks > SEGMENT_BLOCKS_LIMIT) throw reader.corrupt('is out of bounds');
-  if (blocksPerFrame < 1 || blocksPerFrame > SEGMENT_BLOCKS_LIMIT) {
-    throw reader.corrupt('has an impossible frame size');
-  }
-  const frameLengths = new Uint32Array(frameCount(blocks, blocksPerFrame));
-  for (let f = 0; f < frameLengths.length; f++) frameLengths[f] = reader.varint();
+  if (segment < 1) throw reader.corrupt('is out of bounds');
+  const frames = decodeFrames(reader);
   const metas: [string, Uint8Array | undefined][] = [];
   const metaCount = reader.count(2);
   for (let i = 0; i < metaCount; i++) {
@@ -93,22 +151,20 @@ export function decodeRecord(bytes: Uint8Array, what: string): CommitRecord | Fe
     metas.push([name, reader.u8() === 0 ? undefined : reader.lengthPrefixed()]);
   }
   const chunks = reader.bytes(reader.remaining);
-  return {
-    type,
-    epoch,
-    segment,
-    durableBefore,
-    blocks,
-    blocksPerFrame,
-    frameLengths,
-    metas,
-    chunks,
-  };
+  const commit = { epoch, segment, durableBefore, ...frames, metas, chunks };
+  return { type: RECORD_COMMIT, ...commit, ...(data === undefined ? {} : { data }) };
 }
 
-/** Walks the chunks of a commit in order. `map` is reused between calls: borrowed. */
+function decodeDataReference(reader: ByteReader): DataReference {
+  const id = reader.varint();
+  if (id === 0) throw reader.corrupt('names no data object');
+  const cipher = cipherFromId(reader.u8());
+  return { id, cipher, salt: reader.bytes(SALT_BYTES).slice() };
+}
+
+/** Walks the chunks of a record in order. `map` is reused between calls: borrowed. */
 export function forEachChunk(
-  commit: CommitRecord,
+  commit: { readonly chunks: Uint8Array; readonly segment: number },
   what: string,
   visit: (inode: number, chunk: number, map: BlockMap) => void,
 ): void {

@@ -21,7 +21,7 @@ import { sealedFrameBytesMax } from '../../codec/frame.ts';
 import type { FrameTable } from '../format/frame-table.ts';
 import { logName } from '../format/names.ts';
 import { BLOCK_BYTES } from '../format/pointer.ts';
-import { ArenaPool } from './arena.ts';
+import { type Arena, ArenaPool } from './arena.ts';
 import type {
   CommitLogComponents,
   CommitLogHooks,
@@ -37,6 +37,9 @@ import { Waiters } from './waiters.ts';
  * (docs/formats/log.md).
  */
 export const LOG_WINDOW = 64;
+
+/** Of segments without bytes of their own. */
+const NO_ARENA: Arena = { plain: new Uint8Array(0), sealed: new Uint8Array(0) };
 
 interface Closed {
   readonly segment: Segment;
@@ -183,6 +186,50 @@ export class CommitLog {
     return segment;
   }
 
+  /**
+   * Commits blocks that were moved into a data object, which is durable: `fill` points the memtable
+   * at them, in the very turn in which the caller compared their pointers, and changes at least one.
+   * No bytes of clients are in the segment, and none of these blocks in a segment of theirs.
+   */
+  commitRelocation(
+    relocated: Omit<FrameTable, 'logNumber'>,
+    fill: (segment: Segment) => void,
+  ): void {
+    this.throwIfFailed();
+    assert(this.#queue.length < LOG_WINDOW - 1, 'a relocation fits the log window');
+    this.#endOpen();
+    const memtable = this.#hooks.memtable();
+    const now = this.#c.clock.monotonicMs();
+    const segment = new Segment(this.#nextSegment++, NO_ARENA, memtable, now);
+    segment.relocated = relocated;
+    fill(segment);
+    // It can be read at once: the data object is there.
+    memtable.putSegment(segment.id, { ...relocated, logNumber: this.#nextLogNumber });
+    this.open = segment;
+    this.#closeOpen();
+  }
+
+  /** No segment is open when it returns: what follows comes behind `position`. */
+  cut(): void {
+    this.throwIfFailed();
+    this.#endOpen();
+  }
+
+  /** Closes the open segment, or gives an empty one back as if it had never been opened. */
+  #endOpen(): void {
+    const open = this.open;
+    if (open === undefined) return;
+    if (!open.empty) {
+      this.#closeOpen();
+      return;
+    }
+    this.open = undefined;
+    this.#cancelIdle();
+    this.resident.delete(open.id);
+    this.#nextSegment -= 1;
+    this.#arenas.give(open.arena);
+  }
+
   #closeWhenIdle(segment: Segment): void {
     this.#cancelIdle = this.#c.clock.after(this.#settings.idleCloseMs, () => {
       if (segment.empty) this.#closeWhenIdle(segment);
@@ -270,7 +317,7 @@ export class CommitLog {
       this.#durableLogNumber = logNumber;
       this.#hooks.onDurable(segment, table);
       this.resident.delete(segment.id);
-      this.#arenas.give(segment.arena);
+      if (segment.arena !== NO_ARENA) this.#arenas.give(segment.arena);
     }
     this.#waiters.wake(this.#durableSegment);
     if (this.#barrierSegment !== 0 && this.#barrierSegment <= this.#durableSegment) {

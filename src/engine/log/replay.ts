@@ -14,14 +14,18 @@
 import { isStorageError, StorageError } from '../../base/errors.ts';
 import type { Keyring } from '../../codec/keyring.ts';
 import type { ObjectStore } from '../../objectstore/object-store.ts';
-import { FOOTER_BYTES, openRecord, readFooter } from '../format/log-object.ts';
+import type { Footer } from '../format/log-object.ts';
 import { logName, logPrefix, numberOf } from '../format/names.ts';
-import { decodeRecord, RECORD_FENCE, type CommitRecord } from '../format/records.ts';
+import {
+  RECORD_DATA,
+  RECORD_FENCE,
+  type CommitRecord,
+  type FenceRecord,
+} from '../format/records.ts';
 import { offsetsOf, type FrameTable } from '../format/frame-table.ts';
 import { LOG_WINDOW } from './commit-log.ts';
+import { openTail } from './object-tail.ts';
 
-/** Fetched blind: enough for the record of most objects. */
-const SUFFIX_BYTES = 32 * 1024;
 /** Records under way at a time. */
 const FETCHES_MAX = 32;
 
@@ -45,13 +49,15 @@ export interface ReplayOptions {
   /** Our own epoch: an object of a higher one means that someone has taken over from us. */
   readonly ownEpoch: number;
   readonly apply: (replayed: ReplayedCommit) => void;
+  /** Told of each fence that replay passes. */
+  readonly onFence: (logNumber: number) => void;
   /** Called now and then with objects applied and objects known. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 interface Opened {
   readonly name: string;
-  readonly record: ReturnType<typeof decodeRecord>;
+  readonly record: CommitRecord | FenceRecord;
   readonly table: FrameTable;
 }
 
@@ -102,6 +108,7 @@ function applyOne(options: ReplayOptions, position: ReplayPosition, opened: Open
     if (record.epoch <= position.epoch || record.resumeAt <= position.logNumber) {
       throw new StorageError('corrupt', `${name} is a fence that goes backwards`);
     }
+    options.onFence(position.logNumber);
     position.epoch = record.epoch;
     position.logNumber = record.resumeAt;
     return;
@@ -143,42 +150,38 @@ function createFetchAhead(options: ReplayOptions, present: ReadonlySet<number>) 
 
 /** The record of a log object, or undefined when there is no such object. */
 async function openLogObject(options: ReplayOptions, number: number): Promise<Opened | undefined> {
-  const { store, keyring, branch } = options;
-  const name = logName(branch, number);
+  const name = logName(options.branch, number);
   try {
-    const suffix = await store.get(name, { suffix: SUFFIX_BYTES }, { cause: 'open' });
-    const { objectBytes } = suffix;
-    let { bytes } = suffix;
-    const { footer, seal } = readFooter(bytes, objectBytes, name, keyring);
-    const tailBytes = footer.recordBytes + FOOTER_BYTES;
-    if (tailBytes > objectBytes)
-      throw new StorageError('corrupt', `${name} has an impossible record`);
-    if (tailBytes > bytes.length) {
-      ({ bytes } = await store.get(name, { suffix: tailBytes }, { cause: 'open' }));
+    const { record, footer, dataBytes } = await openTail(options, name, 'open');
+    if (record.type === RECORD_DATA) {
+      throw new StorageError('corrupt', `${name} holds a data object`);
     }
-    const at = bytes.length - tailBytes;
-    const record = decodeRecord(
-      openRecord(seal, bytes.subarray(at, at + footer.recordBytes)),
-      name,
-    );
-    const isCommit = record.type !== RECORD_FENCE;
-    const offsets = offsetsOf(isCommit ? record.frameLengths : []);
-    if (offsets.at(-1)! !== objectBytes - tailBytes) {
+    const table = tableOf(number, footer, record);
+    const ownBytes = table.dataId === 0 ? table.offsets.at(-1)! : 0;
+    if (ownBytes !== dataBytes) {
       throw new StorageError('corrupt', `the frames of ${name} do not fill it`);
     }
-    const table: FrameTable = {
-      logNumber: number,
-      cipher: footer.cipher,
-      salt: footer.salt,
-      blocks: isCommit ? record.blocks : 0,
-      blocksPerFrame: isCommit ? record.blocksPerFrame : 1,
-      offsets,
-    };
     return { name, record, table };
   } catch (error) {
     if (isStorageError(error, 'notFound')) return undefined;
     throw error;
   }
+}
+
+export function tableOf(
+  logNumber: number,
+  footer: Footer,
+  record: CommitRecord | FenceRecord,
+): FrameTable {
+  if (record.type === RECORD_FENCE) {
+    const { cipher, salt } = footer;
+    const offsets = offsetsOf([]);
+    return { logNumber, dataId: 0, cipher, salt, blocks: 0, blocksPerFrame: 1, offsets };
+  }
+  const { blocks, blocksPerFrame, frameLengths, data } = record;
+  const { cipher, salt } = data ?? footer;
+  const offsets = offsetsOf(frameLengths);
+  return { logNumber, dataId: data?.id ?? 0, cipher, salt, blocks, blocksPerFrame, offsets };
 }
 
 /**

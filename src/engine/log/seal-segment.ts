@@ -6,7 +6,7 @@ import { FrameKind, sealedFrameBytesMax } from '../../codec/frame.ts';
 import type { Keyring } from '../../codec/keyring.ts';
 import type { Sealer } from '../../codec/sealer.ts';
 import { SALT_BYTES, type CipherName, type CompressionName } from '../../codec/types.ts';
-import { offsetsOf, type FrameTable } from '../format/frame-table.ts';
+import { lengthsOf, offsetsOf, type FrameTable } from '../format/frame-table.ts';
 import { FOOTER_BYTES, writeFooter } from '../format/log-object.ts';
 import { BLOCK_BYTES } from '../format/pointer.ts';
 import { encodeCommit, RECORD_COMMIT } from '../format/records.ts';
@@ -41,40 +41,38 @@ export interface SealedSegment {
   readonly table: FrameTable;
 }
 
-/** Seals frames, record and footer under a fresh salt. */
-export async function sealSegment(
+/** What `sealObject` made. */
+interface SealedObject {
+  readonly body: readonly Uint8Array[];
+  readonly salt: Uint8Array;
+  readonly offsets: Uint32Array;
+}
+
+/**
+ * Seals frames, record and footer under a fresh salt: an object of the log's format. `recordOf`
+ * gets the sealed lengths of the frames. `body` lies partly in `sealed`, borrowed.
+ */
+export async function sealObject(
   { sealer, keyring, rng }: SealComponents,
   { cipher, compression, frameBytes }: SealSettings,
-  closed: ClosedSegment,
-): Promise<SealedSegment> {
-  const { segment, logNumber, chunks } = closed;
+  object: { readonly name: string; readonly plain: Uint8Array; readonly sealed: Uint8Array },
+  recordOf: (frameLengths: Uint32Array) => ByteWriter,
+): Promise<SealedObject> {
+  const { name, plain, sealed } = object;
   const salt = rng.bytes(SALT_BYTES);
-  const seal = keyring.sealFor(closed.name, salt, cipher);
-  const { plain, sealed } = segment.arena;
+  const seal = keyring.sealFor(name, salt, cipher);
   const lengths = await sealer.seal({
     seal,
     kind: FrameKind.data,
     firstIndex: 0,
     compression,
-    source: plain.subarray(0, segment.plainBytes),
-    plainLengths: frameLengthsOf(segment.plainBytes, frameBytes),
+    source: plain,
+    plainLengths: frameLengthsOf(plain.length, frameBytes),
     target: sealed,
   });
   const offsets = offsetsOf(lengths);
   const dataBytes = offsets[lengths.length]!;
-  const blocksPerFrame = frameBytes / BLOCK_BYTES;
-  const record = new ByteWriter(chunks.length + lengths.length * 4 + 64);
-  encodeCommit(record, {
-    type: RECORD_COMMIT,
-    epoch: closed.epoch,
-    segment: segment.id,
-    durableBefore: closed.durableBefore,
-    blocks: segment.blocks,
-    blocksPerFrame,
-    frameLengths: lengths,
-    metas: [...segment.metas],
-    chunks,
-  });
+  const record = recordOf(lengths);
   const tail = new Uint8Array(sealedFrameBytesMax(record.length) + FOOTER_BYTES);
   const [recordBytes = 0] = await sealer.seal({
     seal,
@@ -87,10 +85,45 @@ export async function sealSegment(
   });
   const objectBytes = dataBytes + recordBytes + FOOTER_BYTES;
   writeFooter(tail, recordBytes, { cipher, salt, recordBytes, objectBytes }, seal);
-  return {
-    body: [sealed.subarray(0, dataBytes), tail.subarray(0, recordBytes + FOOTER_BYTES)],
-    table: { logNumber, cipher, salt, blocks: segment.blocks, blocksPerFrame, offsets },
+  const body = [sealed.subarray(0, dataBytes), tail.subarray(0, recordBytes + FOOTER_BYTES)];
+  return { body, salt, offsets };
+}
+
+/** The log object of a closed segment. */
+export async function sealSegment(
+  components: SealComponents,
+  settings: SealSettings,
+  closed: ClosedSegment,
+): Promise<SealedSegment> {
+  const { segment, logNumber, chunks, name } = closed;
+  const { relocated } = segment;
+  const { plain, sealed } = segment.arena;
+  const blocksPerFrame = settings.frameBytes / BLOCK_BYTES;
+  const object = { name, plain: plain.subarray(0, segment.plainBytes), sealed };
+  const recordOf = (frameLengths: Uint32Array): ByteWriter => {
+    const record = new ByteWriter(chunks.length + frameLengths.length * 4 + 64);
+    encodeCommit(record, {
+      type: RECORD_COMMIT,
+      epoch: closed.epoch,
+      segment: segment.id,
+      durableBefore: closed.durableBefore,
+      ...(relocated === undefined
+        ? { data: undefined, blocks: segment.blocks, blocksPerFrame, frameLengths }
+        : {
+            data: { ...relocated, id: relocated.dataId },
+            blocks: relocated.blocks,
+            blocksPerFrame: relocated.blocksPerFrame,
+            frameLengths: lengthsOf(relocated.offsets),
+          }),
+      metas: [...segment.metas],
+      chunks,
+    });
+    return record;
   };
+  const { body, salt, offsets } = await sealObject(components, settings, object, recordOf);
+  const { cipher } = settings;
+  const own = { dataId: 0, cipher, salt, blocks: segment.blocks, blocksPerFrame, offsets };
+  return { body, table: { ...(relocated ?? own), logNumber } };
 }
 
 /** All frames are full but the last. */

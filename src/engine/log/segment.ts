@@ -9,6 +9,7 @@
 import { ByteWriter } from '../../base/bytes.ts';
 import { PairMap } from '../../base/pair-map.ts';
 import { encodeBlockMap } from '../format/block-map.ts';
+import type { FrameTable } from '../format/frame-table.ts';
 import { BLOCK_BYTES } from '../format/pointer.ts';
 import type { Memtable } from '../memtable/memtable.ts';
 import type { Arena } from './arena.ts';
@@ -20,6 +21,8 @@ export class Segment {
   readonly memtable: Memtable;
   readonly openedMs: number;
   blocks = 0;
+  /** Where the blocks lie, for a segment that moves blocks into a data object. It has no others. */
+  relocated: Omit<FrameTable, 'logNumber'> | undefined;
   readonly #touched = new PairMap();
   readonly #inodes: number[] = [];
   readonly #chunks: number[] = [];

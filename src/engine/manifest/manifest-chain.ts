@@ -3,7 +3,7 @@
 
 import { isStorageError, StorageError } from '../../base/errors.ts';
 import type { Rng } from '../../base/rng.ts';
-import { openEnvelope, sealEnvelope } from '../../codec/envelope.ts';
+import { envelopeVersion, openEnvelope, sealEnvelope } from '../../codec/envelope.ts';
 import type { Keyring } from '../../codec/keyring.ts';
 import type { ObjectStore, RequestCause } from '../../objectstore/object-store.ts';
 import { manifestName, manifestPrefix, numberOf } from '../format/names.ts';
@@ -12,6 +12,7 @@ import {
   encodeManifest,
   MANIFEST_MAGIC,
   MANIFEST_VERSION,
+  MANIFEST_VERSIONS,
   type Manifest,
 } from './manifest.ts';
 
@@ -21,8 +22,12 @@ export interface ManifestAt {
 }
 
 export interface ManifestChain {
-  /** The highest manifest; `corrupt` when the branch has none. */
+  /** The highest manifest; `corrupt` when the branch has none, `notFound` for a deleted branch. */
   load(): Promise<ManifestAt>;
+  /** One that is kept. `notFound`. */
+  loadNumber(number: number, cause: RequestCause): Promise<Manifest>;
+  /** The highest number that is taken, 0 for none; only those above `after` are looked at. */
+  highest(cause: RequestCause, after?: number): Promise<number>;
   /**
    * Publishes `manifest` under `number`; `exists` when that number is taken by another writer's.
    */
@@ -45,15 +50,20 @@ export function createManifestChain(
   rng: Rng,
   branch: string,
 ): ManifestChain {
-  async function highest(): Promise<number> {
+  async function highest(cause: RequestCause, after = 0): Promise<number> {
     let number = 0;
-    for await (const page of store.list(manifestPrefix(branch), { cause: 'open' })) {
+    const from = after === 0 ? {} : { startAfter: manifestName(branch, after) };
+    for await (const page of store.list(manifestPrefix(branch), { cause, ...from })) {
       for (const object of page) number = Math.max(number, numberOf(object.key) ?? 0);
     }
-    if (number === 0) {
-      throw new StorageError('corrupt', `branch ${branch} has no manifest; restore its objects`);
-    }
     return number;
+  }
+  async function loadNumber(number: number, cause: RequestCause): Promise<Manifest> {
+    const name = manifestName(branch, number);
+    const { bytes } = await store.get(name, undefined, { cause });
+    const expected = { magic: MANIFEST_MAGIC, versions: MANIFEST_VERSIONS, name };
+    const plain = openEnvelope(keyring, expected, bytes);
+    return decodeManifest(plain, envelopeVersion(MANIFEST_MAGIC, name, bytes), name);
   }
   function prepare(number: number, manifest: Manifest): (cause: RequestCause) => Promise<void> {
     const name = manifestName(branch, number);
@@ -68,21 +78,22 @@ export function createManifestChain(
   }
   return {
     prepare,
+    highest,
+    loadNumber,
     async load() {
       for (let attempt = 1; ; attempt++) {
-        const number = await highest();
-        const name = manifestName(branch, number);
+        const number = await highest('open');
+        if (number === 0) {
+          throw new StorageError('corrupt', `branch ${branch} has no manifest; restore its objects`);
+        }
         try {
-          const { bytes } = await store.get(name, undefined, { cause: 'open' });
-          const plain = openEnvelope(
-            keyring,
-            { magic: MANIFEST_MAGIC, versions: [MANIFEST_VERSION], name },
-            bytes,
-          );
-          return { number, manifest: decodeManifest(plain, name) };
+          const manifest = await loadNumber(number, 'open');
+          if (!manifest.deleted) return { number, manifest };
         } catch (error) {
           if (!isStorageError(error, 'notFound') || attempt === LOAD_ATTEMPTS) throw error;
+          continue;
         }
+        throw new StorageError('notFound', `branch ${branch} was deleted`);
       }
     },
     publish: (number, manifest, cause) => prepare(number, manifest)(cause),

@@ -68,6 +68,12 @@ export class MapCache {
     }
   }
 
+  clear(): void {
+    this.#slots.clear();
+    this.#count = 0;
+    this.#hand = 0;
+  }
+
   #evict(): number {
     for (;;) {
       const slot = this.#hand;

@@ -1,0 +1,44 @@
+// The lease of a reader: which manifest of a branch it reads, and with it all that this one reaches.
+// Written anew under the next number to show that the reader lives.
+//
+//   varint manifest │ text what reads
+//
+// in an envelope (magic "VARVERDR", version 1) under `branches/<id>/readers/<reader>/<n>`.
+
+import { ByteReader, ByteWriter } from '../../base/bytes.ts';
+import type { Rng } from '../../base/rng.ts';
+import { openEnvelope, sealEnvelope } from '../../codec/envelope.ts';
+import type { Keyring } from '../../codec/keyring.ts';
+
+/**
+ * A lease that a writer has seen unchanged for so long, by its own monotonic clock, is void.
+ * Readers renew theirs several times in that span, and stop reading when they could not.
+ */
+export const LEASE_MS = 120_000;
+
+const MAGIC = 'VARVERDR';
+const VERSION = 1;
+
+export interface Lease {
+  /** Number of the manifest that is read. */
+  readonly manifest: number;
+  /** For people: what holds the lease. */
+  readonly holder: string;
+}
+
+/** The object of a lease under `name`. */
+export function sealLease(keyring: Keyring, rng: Rng, name: string, lease: Lease): Uint8Array {
+  const out = new ByteWriter(64);
+  out.varint(lease.manifest);
+  out.text(lease.holder);
+  return sealEnvelope(keyring, rng, { magic: MAGIC, version: VERSION, name }, out.view(), 'none');
+}
+
+/** `corrupt` for anything but what `sealLease` made under that name. */
+export function openLease(keyring: Keyring, name: string, object: Uint8Array): Lease {
+  const plain = openEnvelope(keyring, { magic: MAGIC, versions: [VERSION], name }, object);
+  const reader = new ByteReader(plain, name);
+  const lease = { manifest: reader.varint(), holder: reader.text() };
+  reader.expectEnd();
+  return lease;
+}

@@ -1,0 +1,304 @@
+// Keeps what the branch stores near what is alive in it (RFC 0003).
+//
+//   1. A merge of everything has made the counts exact: survey them.
+//   2. While dead bytes are more than a soft part of the live ones: choose the emptiest segments,
+//      move what lives in them into data objects, flush, merge everything, survey again.
+//   3. The merge drops segments without pointers; the trash deletes their objects.
+//
+// Paced: at the soft limit it works a part of the time, at the hard one all of it, and there writers
+// wait: they may upload as many bytes as steps free. Small segments, of many barriers, are joined
+// once there are many of them. Damage in a victim is logged and the victim left alone.
+
+import type { Clock } from '../../base/clock.ts';
+import { isStorageError, messageOf, type StorageError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import type { CipherName, CompressionName } from '../../codec/types.ts';
+import { fatalError, type Publisher } from '../manifest/publisher.ts';
+import { runBytes } from '../table/run.ts';
+import { descriptorsOf } from '../tables.ts';
+import type { Grace } from './grace.ts';
+import type { Pins } from './pins.ts';
+import { Relocation, type RelocationComponents } from './relocation.ts';
+import { chooseVictims, fullnessFor, survey, type Survey, type Victim } from './survey.ts';
+import { sweep, type SweepReport } from './sweep.ts';
+
+export interface CollectorSettings {
+  readonly frameBytes: number;
+  readonly segmentBytes: number;
+  /** Dead bytes, as a part of the live ones, at which the collector begins to work. */
+  readonly garbageSoft: number;
+  /** The part at which writers wait for it. */
+  readonly garbageHard: number;
+  /** Small segments that are left alone: joining fewer gains little. */
+  readonly smallSegmentsMax: number;
+}
+
+export interface CollectorComponents extends Omit<RelocationComponents, 'cipher'> {
+  readonly format: { readonly cipher: CipherName; readonly compression: CompressionName };
+  readonly publisher: Publisher;
+  readonly pins: Pins;
+  readonly grace: Grace;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly onFailed: (error: StorageError) => void;
+}
+
+/** What `collect` did and found. */
+export interface CollectReport {
+  readonly deletedObjects: number;
+  readonly deletedBytes: number;
+  readonly movedBytes: number;
+  readonly storedBytes: number;
+  readonly liveBytes: number;
+  readonly pinnedBytes: number;
+}
+
+export type CollectProgress = (what: string, done: number, total: number) => void;
+
+/** A segment below a sixteenth of full size is small. */
+const SMALL_SHARE = 16;
+/** Dead bytes that are always tolerated, in segments: rewriting the last few gains nothing. */
+const SLACK_SEGMENTS = 8;
+/** Live bytes that one step moves at least, in segments, as a part of what lives, and per table byte. */
+const STEP_SEGMENTS = 8;
+const STEP_SHARE = 0.03;
+const STEP_PER_TABLE_BYTE = 10;
+const RETRY_DELAY_MS = 10_000;
+/** At the soft limit the collector rests so many times as long as it works. */
+const REST_MAX = 2;
+
+export class Collector {
+  readonly #c: CollectorComponents;
+  readonly #settings: CollectorSettings;
+  #relocation: Relocation | undefined;
+  #working: Promise<void> | undefined;
+  /** There is something to survey. */
+  #due = false;
+  #sweepDue = false;
+  #swept = false;
+  #holds = 0;
+  #found: Survey | undefined;
+  /** Segments that could not be read, so as not to try them over and over. */
+  readonly #damaged = new Set<number>();
+  /** Bytes that writers may still upload while they are held back. */
+  #credit = Infinity;
+  #creditRoom: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
+  #cancelRetry: () => void = () => {};
+  readonly counters = { movedBytes: 0, steps: 0, waits: 0 };
+
+  constructor(components: CollectorComponents, settings: CollectorSettings) {
+    this.#c = components;
+    this.#settings = settings;
+  }
+
+  /** What the last survey found. */
+  get found(): Survey | undefined {
+    return this.#found;
+  }
+
+  /** To be called behind every merge of all runs. */
+  onMergedAll(): void {
+    this.#due = true;
+    this.#start();
+  }
+
+  /** To be called behind every flush: the first one of a process looks for what others left. */
+  onFlushed(): void {
+    if (this.#swept) return;
+    this.#swept = true;
+    this.sweepSoon();
+  }
+
+  /** Sweeps in the background: roots have changed. */
+  sweepSoon(): void {
+    this.#sweepDue = true;
+    this.#start();
+  }
+
+  /** Clients have uploaded so many bytes. */
+  onUploaded(bytes: number): void {
+    this.#credit -= bytes;
+  }
+
+  /** What a writer must wait for while garbage is past its hard limit. */
+  room(): Promise<void> | undefined {
+    if (this.#credit > 0) return undefined;
+    this.counters.waits += 1;
+    this.#creditRoom ??= Promise.withResolvers<void>();
+    return this.#creditRoom.promise;
+  }
+
+  #grant(bytes: number): void {
+    this.#credit = bytes === Infinity ? Infinity : Math.max(0, this.#credit) + bytes;
+    if (this.#credit <= 0) return;
+    this.#creditRoom?.resolve();
+    this.#creditRoom = undefined;
+  }
+
+  #start(): void {
+    if (this.#c.signal.aborted || this.#holds > 0 || !(this.#due || this.#sweepDue)) return;
+    this.#working ??= this.#work().finally(() => {
+      this.#working = undefined;
+      this.#start();
+    });
+  }
+
+  /** Lets no step begin until `resume`; resolves when none is under way. */
+  async paused(): Promise<void> {
+    this.#holds += 1;
+    await this.#working;
+  }
+
+  resume(): void {
+    this.#holds -= 1;
+    this.#start();
+  }
+
+  async settled(): Promise<void> {
+    while (this.#working !== undefined) await this.#working;
+    this.#cancelRetry();
+  }
+
+  /** A pass by hand: everything that is dead goes, and what crashes left behind. */
+  async collect(onProgress: CollectProgress): Promise<CollectReport> {
+    const { maintenance, commitLog, trash } = this.#c;
+    const before = { ...trash.counters, movedBytes: this.counters.movedBytes };
+    onProgress('flushing', 0, 0);
+    await maintenance.flushAll(commitLog);
+    onProgress('merging tables', 0, 0);
+    await maintenance.mergeAll();
+    await this.settled();
+    await trash.drained();
+    await this.paused();
+    let swept: SweepReport;
+    try {
+      swept = await sweep(this.#c, onProgress);
+    } finally {
+      this.resume();
+    }
+    await trash.drained();
+    const found = await this.#survey();
+    return {
+      deletedObjects: trash.counters.deletedObjects - before.deletedObjects,
+      deletedBytes: trash.counters.deletedBytes - before.deletedBytes,
+      movedBytes: this.counters.movedBytes - before.movedBytes,
+      storedBytes: swept.storedBytes,
+      liveBytes: found.liveBytes,
+      pinnedBytes: found.pinnedBytes,
+    };
+  }
+
+  /** Never rejects. */
+  async #work(): Promise<void> {
+    const { signal } = this.#c;
+    try {
+      if (this.#sweepDue) {
+        this.#sweepDue = false;
+        await sweep(this.#c, () => {});
+      }
+      this.#due = false;
+      while (!signal.aborted && this.#holds === 0 && (await this.#step()));
+    } catch (error) {
+      if (signal.aborted) return;
+      const fatal = isStorageError(error, 'corrupt') ? undefined : fatalError('collection', error);
+      if (fatal !== undefined) return this.#c.onFailed(fatal);
+      const fields = { error: messageOf(error), retryMs: RETRY_DELAY_MS };
+      this.#c.log.warn('collection.failed', fields);
+      this.#cancelRetry = this.#c.clock.after(RETRY_DELAY_MS, () => this.onMergedAll());
+    } finally {
+      this.#grant(Infinity);
+    }
+  }
+
+  /** One round of the loop. False when there is nothing to gain. */
+  async #step(): Promise<boolean> {
+    const { grace, tree, maintenance, commitLog, signal } = this.#c;
+    const generation = grace.enter();
+    try {
+      const found = await this.#survey();
+      const { segmentBytes, garbageSoft, garbageHard, smallSegmentsMax } = this.#settings;
+      const dead = found.storedBytes - found.liveBytes - SLACK_SEGMENTS * segmentBytes;
+      const small = found.smallSegments > smallSegmentsMax;
+      if (dead <= garbageSoft * found.liveBytes && !small) return false;
+      const pressure =
+        (dead / found.liveBytes - garbageSoft) / Math.max(0.01, garbageHard - garbageSoft);
+      const liveBytesMax = this.#stepBytes(found);
+      const options = await this.#surveyOptions();
+      const victims = await chooseVictims(tree.runs, options, {
+        fullness: fullnessFor(found, liveBytesMax),
+        small,
+        liveBytesMax,
+      });
+      const sound = victims.filter(({ segment }) => !this.#damaged.has(segment));
+      if (sound.length === 0) return false;
+      this.#credit = pressure >= 1 ? Math.min(this.#credit, segmentBytes) : Infinity;
+      this.#grant(pressure >= 1 ? 0 : Infinity);
+      await this.#move(sound, pressure);
+      this.counters.steps += 1;
+    } finally {
+      grace.leave(generation);
+    }
+    signal.throwIfAborted();
+    await maintenance.flushAll(commitLog);
+    await maintenance.mergeAll();
+    this.#due = false;
+    return true;
+  }
+
+  async #move(victims: readonly Victim[], pressure: number): Promise<void> {
+    const { clock, signal, log } = this.#c;
+    const { segmentBytes, frameBytes } = this.#settings;
+    const sealing = { ...this.#c.format, frameBytes };
+    this.#relocation ??= new Relocation(this.#c, sealing, segmentBytes);
+    const relocation = this.#relocation;
+    for (const victim of victims) {
+      if (signal.aborted || this.#holds > 0) break;
+      const startMs = clock.monotonicMs();
+      const movedBefore = relocation.movedBytes;
+      try {
+        await relocation.add(victim);
+      } catch (error) {
+        if (!isStorageError(error, 'corrupt')) throw error;
+        this.#damaged.add(victim.segment);
+        log.error('collection.damaged', { segment: victim.segment, error: error.message });
+      }
+      this.counters.movedBytes += relocation.movedBytes - movedBefore;
+      const { table, live } = victim;
+      const freed = table.offsets.at(-1)! * (1 - live / table.blocks);
+      if (this.#credit !== Infinity) this.#grant(freed);
+      const restShare = Math.max(0, Math.min(1, 1 - pressure)) * REST_MAX;
+      const restMs = (clock.monotonicMs() - startMs) * restShare;
+      if (restMs >= 1) await clock.sleep(restMs, signal).catch(() => {});
+    }
+    const movedBefore = relocation.movedBytes;
+    await relocation.finish();
+    this.counters.movedBytes += relocation.movedBytes - movedBefore;
+  }
+
+  #stepBytes(found: Survey): number {
+    const { tree } = this.#c;
+    const tableBytes = tree.runs.reduce((sum, run) => sum + runBytes(descriptorsOf(run)), 0);
+    return Math.max(
+      STEP_SEGMENTS * this.#settings.segmentBytes,
+      STEP_SHARE * found.liveBytes,
+      STEP_PER_TABLE_BYTE * tableBytes,
+    );
+  }
+
+  async #survey(): Promise<Survey> {
+    const { grace, tree } = this.#c;
+    const generation = grace.enter();
+    try {
+      this.#found = await survey(tree.runs, await this.#surveyOptions());
+      return this.#found;
+    } finally {
+      grace.leave(generation);
+    }
+  }
+
+  async #surveyOptions(): Promise<Parameters<typeof survey>[1]> {
+    const { lineage, pins, signal } = this.#c;
+    const smallBytes = this.#settings.segmentBytes / SMALL_SHARE;
+    return { lineage, kept: await pins.kept(), signal, smallBytes };
+  }
+}

@@ -1,0 +1,132 @@
+// What the roots beside the head keep: snapshots and branch points, which the current manifest
+// lists, and the leases of readers, which lie in the store.
+//
+// The union of what snapshots and branch points reach is kept in memory and follows the manifest's
+// lists: a root more is added to it, a root less means that it is made anew.
+
+import type { Clock } from '../../base/clock.ts';
+import { isStorageError } from '../../base/errors.ts';
+import type { Keyring } from '../../codec/keyring.ts';
+import type { ObjectStore } from '../../objectstore/object-store.ts';
+import { LEASE_MS, openLease } from '../format/lease.ts';
+import { readersPrefix } from '../format/names.ts';
+import type { Lineage } from '../manifest/lineage.ts';
+import type { Manifest } from '../manifest/manifest.ts';
+import type { ManifestChain } from '../manifest/manifest-chain.ts';
+import type { Publisher } from '../manifest/publisher.ts';
+import type { Tables } from '../tables.ts';
+import { addReach, createReach, type Reach } from './reach.ts';
+
+export interface PinsComponents {
+  readonly store: ObjectStore;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  readonly manifests: ManifestChain;
+  readonly publisher: Publisher;
+  readonly tables: Tables;
+  readonly lineage: Lineage;
+  readonly signal: AbortSignal;
+}
+
+/** A reader's root: its manifest's runs, and the log from there on. */
+export interface LeasedRoot {
+  readonly number: number;
+  readonly manifest: Manifest;
+  readonly reach: Reach;
+}
+
+const OPTIONS = { cause: 'collection' } as const;
+
+export class Pins {
+  readonly #c: PinsComponents;
+  #kept = createReach();
+  #keptManifests = new Set<number>();
+  /** When a lease object was first seen, and what it names. */
+  #leases = new Map<string, { readonly seenMs: number; readonly manifest: number }>();
+  #leased = new Map<number, LeasedRoot>();
+
+  constructor(components: PinsComponents) {
+    this.#c = components;
+  }
+
+  /** Numbers of manifests that snapshots and branch points name. */
+  static numbersOf({ snapshots, points }: Manifest): Set<number> {
+    return new Set([...snapshots, ...points].map((root) => root.manifest));
+  }
+
+  /** All that snapshots and branch points of the current manifest reach. */
+  async kept(): Promise<Reach> {
+    const wanted = Pins.numbersOf(this.#c.publisher.current.manifest);
+    for (const number of this.#keptManifests) {
+      if (wanted.has(number)) continue;
+      this.#kept = createReach();
+      this.#keptManifests = new Set();
+      break;
+    }
+    for (const number of wanted) {
+      if (this.#keptManifests.has(number)) continue;
+      await this.addManifest(this.#kept, number);
+      this.#keptManifests.add(number);
+    }
+    return this.#kept;
+  }
+
+  /** Adds what a kept manifest reaches. */
+  async addManifest(reach: Reach, number: number): Promise<Manifest> {
+    const { manifests, tables, lineage, signal } = this.#c;
+    const manifest = await manifests.loadNumber(number, 'collection');
+    const runs = manifest.runs.map((run) => tables.open(run));
+    await addReach(reach, runs, lineage, signal);
+    return manifest;
+  }
+
+  /** The roots of all readers whose lease is not void, as a listing made now shows them. */
+  async leased(): Promise<readonly LeasedRoot[]> {
+    const wanted = await this.#listLeases();
+    for (const number of this.#leased.keys()) {
+      if (!wanted.has(number)) this.#leased.delete(number);
+    }
+    for (const number of wanted) {
+      if (this.#leased.has(number)) continue;
+      try {
+        const reach = createReach();
+        const manifest = await this.addManifest(reach, number);
+        this.#leased.set(number, { number, manifest, reach });
+      } catch (error) {
+        // The reader came too late: it will find that this is not the highest, and take another.
+        if (!isStorageError(error, 'notFound')) throw error;
+      }
+    }
+    return [...this.#leased.values()];
+  }
+
+  /** Numbers of the manifests that readers hold. Deletes leases that have become void. */
+  async #listLeases(): Promise<Set<number>> {
+    const { store, keyring, lineage, clock } = this.#c;
+    const now = clock.monotonicMs();
+    const present = new Map<string, { readonly seenMs: number; readonly manifest: number }>();
+    for await (const page of store.list(readersPrefix(lineage.own), OPTIONS)) {
+      for (const { key } of page) {
+        const known = this.#leases.get(key);
+        if (known !== undefined && now - known.seenMs > LEASE_MS) {
+          await store.delete(key, OPTIONS);
+          continue;
+        }
+        try {
+          present.set(key, known ?? { seenMs: now, manifest: await this.#read(keyring, key) });
+        } catch (error) {
+          // Its reader has renewed it, or left, since the listing: then a later one counts.
+          if (!isStorageError(error, 'notFound')) throw error;
+          return this.#listLeases();
+        }
+      }
+    }
+    this.#leases = present;
+    return new Set([...present.values()].map((lease) => lease.manifest));
+  }
+
+  async #read(keyring: Keyring, key: string): Promise<number> {
+    const { bytes } = await this.#c.store.get(key, undefined, OPTIONS);
+    return openLease(keyring, key, bytes).manifest;
+  }
+}

@@ -1,0 +1,129 @@
+// Reading a segment that is to be rewritten: which of its blocks are alive, and their bytes. Goes
+// past the cache, which is for readers.
+
+import { StorageError } from '../../base/errors.ts';
+import { FrameKind } from '../../codec/frame.ts';
+import type { Keyring } from '../../codec/keyring.ts';
+import type { Sealer } from '../../codec/sealer.ts';
+import type { ObjectStore } from '../../objectstore/object-store.ts';
+import { lengthsOf } from '../format/frame-table.ts';
+import { BLOCK_BYTES, blockOf, CHUNK_BLOCKS, POINTER_MIN } from '../format/pointer.ts';
+import { forEachChunk, RECORD_FENCE } from '../format/records.ts';
+import { openTail } from '../log/object-tail.ts';
+import type { Lineage } from '../manifest/lineage.ts';
+import { type Tree, UNKNOWN } from '../tree.ts';
+import type { Victim } from './survey.ts';
+
+export interface VictimComponents {
+  readonly store: ObjectStore;
+  readonly keyring: Keyring;
+  readonly sealer: Sealer;
+  readonly lineage: Lineage;
+  readonly tree: Tree;
+  readonly signal: AbortSignal;
+}
+
+export interface LiveBlock {
+  readonly inode: number;
+  readonly chunk: number;
+  /** Of the file. */
+  readonly block: number;
+  readonly pointer: number;
+}
+
+/** Sealed bytes fetched by one GET at most. */
+const RANGE_BYTES_MAX = 4 * 1024 * 1024;
+
+/** The blocks that still point into the victim, in the order of their place in it. */
+export async function liveBlocksOf(
+  components: VictimComponents,
+  { segment, table }: Victim,
+): Promise<readonly LiveBlock[]> {
+  const { lineage, tree } = components;
+  const name = lineage.segmentName(segment, table);
+  const { record } = await openTail(components, name, 'collection');
+  if (record.type === RECORD_FENCE) throw new StorageError('corrupt', `${name} is a fence`);
+  const owners: LiveBlock[] = [];
+  forEachChunk({ segment, chunks: record.chunks }, name, (inode, chunk, map) => {
+    for (let i = 0; i < CHUNK_BLOCKS; i++) {
+      const pointer = map[i]!;
+      if (pointer < POINTER_MIN) continue;
+      owners.push({ inode, chunk, block: chunk * CHUNK_BLOCKS + i, pointer });
+    }
+  });
+  const live: LiveBlock[] = [];
+  for (const owner of owners) {
+    const { inode, chunk, block, pointer } = owner;
+    let now = tree.pointer(inode, chunk, block % CHUNK_BLOCKS);
+    while (now === UNKNOWN) {
+      await tree.loadChunk(inode, chunk);
+      now = tree.pointer(inode, chunk, block % CHUNK_BLOCKS);
+    }
+    if (now === pointer) live.push(owner);
+  }
+  return live.sort((a, b) => a.pointer - b.pointer);
+}
+
+/** Copies `blocks`, which ascend in the victim, one after another to `target`. */
+export async function readBlocks(
+  components: VictimComponents,
+  victim: Victim,
+  blocks: readonly LiveBlock[],
+  target: Uint8Array,
+): Promise<void> {
+  const { table } = victim;
+  let at = 0;
+  while (at < blocks.length) {
+    const start = frameOf(victim, blocks[at]!);
+    let end = start + 1;
+    let next = at;
+    for (; next < blocks.length; next++) {
+      const frame = frameOf(victim, blocks[next]!);
+      // A frame that no one wants is read as well when the next one that is wanted follows it.
+      if (frame > end + 1 || table.offsets[frame + 1]! - table.offsets[start]! > RANGE_BYTES_MAX) {
+        if (frame >= end) break;
+      }
+      end = Math.max(end, frame + 1);
+    }
+    const plain = await readFrames(components, victim, start, end);
+    for (; at < next; at++) {
+      const from = (blockOf(blocks[at]!.pointer) - start * table.blocksPerFrame) * BLOCK_BYTES;
+      target.set(plain.subarray(from, from + BLOCK_BYTES), at * BLOCK_BYTES);
+    }
+  }
+}
+
+function frameOf({ segment, table }: Victim, { pointer }: LiveBlock): number {
+  const block = blockOf(pointer);
+  if (block < table.blocks) return Math.floor(block / table.blocksPerFrame);
+  throw new StorageError('corrupt', `segment ${segment} has no block ${block}`);
+}
+
+async function readFrames(
+  { store, keyring, sealer, lineage, signal }: VictimComponents,
+  { segment, table }: Victim,
+  start: number,
+  end: number,
+): Promise<Uint8Array> {
+  const name = lineage.segmentName(segment, table);
+  const range = { start: table.offsets[start]!, end: table.offsets[end]! };
+  const { bytes } = await store.get(name, range, { cause: 'collection', signal });
+  if (bytes.length !== range.end - range.start) {
+    throw new StorageError('corrupt', `${name} ends early, after ${bytes.length} bytes`);
+  }
+  const firstBlock = start * table.blocksPerFrame;
+  const blocks = Math.min(table.blocks, end * table.blocksPerFrame) - firstBlock;
+  const plain = new Uint8Array(blocks * BLOCK_BYTES);
+  const lengths = await sealer.unseal({
+    seal: keyring.sealFor(name, table.salt, table.cipher),
+    kind: FrameKind.data,
+    firstIndex: start,
+    sealed: bytes,
+    sealedLengths: lengthsOf(table.offsets.subarray(start, end + 1)),
+    target: plain,
+  });
+  if (lengths.reduce((sum, length) => sum + length, 0) !== plain.length) {
+    throw new StorageError('corrupt', `frames of ${name} have another length than their table`);
+  }
+  return plain;
+}

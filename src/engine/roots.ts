@@ -1,0 +1,288 @@
+// Snapshots, branches and restoring: all of them are entries of a manifest, whatever the size of the
+// data (RFC 0003). One change at a time.
+
+import type { Clock } from '../base/clock.ts';
+import { isStorageError, StorageError } from '../base/errors.ts';
+import type { Rng } from '../base/rng.ts';
+import { Semaphore } from '../base/semaphore.ts';
+import type { Keyring } from '../codec/keyring.ts';
+import type { ObjectStore } from '../objectstore/object-store.ts';
+import { deleteBranch, isBranchGone } from './branch-removal.ts';
+import { changeBranchIndex, newBranchId, readBranchIndex } from './branch-index.ts';
+import type { Grace } from './gc/grace.ts';
+import type { Lineage } from './manifest/lineage.ts';
+import { FIRST_MANIFEST, type Manifest, type SnapshotEntry } from './manifest/manifest.ts';
+import { createManifestChain, type ManifestChain } from './manifest/manifest-chain.ts';
+import { spaceOf } from './space.ts';
+import type { StoreFormat } from './store-root.ts';
+import { descriptorsOf, type Tables } from './tables.ts';
+import type { Tree } from './tree.ts';
+import type { Writer } from './writer.ts';
+
+export interface SnapshotInfo {
+  readonly name: string;
+  readonly createdUnixMs: number;
+  /** Stored bytes of this branch that it reaches, and those that only it keeps. */
+  readonly reachedBytes: number;
+  readonly ownBytes: number;
+  /** Names of branches that stand on it. */
+  readonly branches: readonly string[];
+}
+
+export interface BranchInfo {
+  readonly name: string;
+  readonly id: string;
+  /** Being served by this process. */
+  readonly served: boolean;
+  /** The branch that it was created from, if that one is still there. */
+  readonly parent: string | undefined;
+  /** For a child of the branch that is served: what of it only the child keeps. */
+  readonly keptBytes: number | undefined;
+}
+
+export interface RootsComponents {
+  readonly store: ObjectStore;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly format: StoreFormat;
+  readonly lineage: Lineage;
+  readonly manifests: ManifestChain;
+  readonly tree: Tree;
+  readonly tables: Tables;
+  readonly grace: Grace;
+  readonly writer: Writer;
+}
+
+export class Roots {
+  readonly #c: RootsComponents;
+  readonly #turn = new Semaphore(1);
+
+  constructor(components: RootsComponents) {
+    this.#c = components;
+  }
+
+  get #manifest(): Manifest {
+    return this.#c.writer.publisher.current.manifest;
+  }
+
+  /** The state as it is now, durable under a name. `exists`, or `invalid` for a bad name. */
+  createSnapshot(name: string): Promise<SnapshotEntry> {
+    return this.#alone(async () => {
+      checkRootName('snapshot', name);
+      this.#mustBeFree(name);
+      await this.#c.writer.flushAll();
+      const createdUnixMs = this.#c.clock.unixMs();
+      let entry: SnapshotEntry | undefined;
+      await this.#publish(({ snapshots }, number) => {
+        entry = { name, manifest: number, createdUnixMs };
+        return { snapshots: [...snapshots, entry] };
+      });
+      return entry!;
+    });
+  }
+
+  /** `notFound`; `invalid` while a branch stands on it. What only it kept goes. */
+  deleteSnapshot(name: string): Promise<void> {
+    return this.#alone(async () => {
+      const entry = this.#find(name);
+      await this.#reap();
+      const on = this.#manifest.points.filter((point) => point.manifest === entry.manifest);
+      if (on.length > 0) {
+        const names = on.map((point) => `"${point.name}"`).join(', ');
+        throw new StorageError('invalid', `snapshot "${name}" is what branch ${names} stands on`);
+      }
+      await this.#publish(({ snapshots }) => ({
+        snapshots: snapshots.filter((one) => one.name !== name),
+      }));
+      this.#c.writer.collector.sweepSoon();
+    });
+  }
+
+  /** With their space; walks what every root reaches. */
+  async listSnapshots(): Promise<readonly SnapshotInfo[]> {
+    const { snapshots, points } = this.#manifest;
+    const spaces = await this.#spaces();
+    return snapshots.map(({ name, createdUnixMs, manifest }, i) => {
+      const on = points.filter((point) => point.manifest === manifest);
+      return { name, createdUnixMs, ...spaces[i]!, branches: on.map((point) => point.name) };
+    });
+  }
+
+  /** A branch from a snapshot, or from the state as it is now. It can be written at once. */
+  createBranch(name: string, from?: string): Promise<BranchInfo> {
+    return this.#alone(async () => {
+      checkRootName('branch', name);
+      const { store, keyring, rng, clock, lineage, manifests, writer } = this.#c;
+      const { branches } = await readBranchIndex(store, keyring, 'admin');
+      if (branches.has(name)) throw new StorageError('exists', `branch "${name}" exists`);
+      const id = newBranchId(rng);
+      const source = from === undefined ? undefined : this.#find(from).manifest;
+      if (source === undefined) await writer.flushAll();
+      const createdUnixMs = clock.unixMs();
+      let base = 0;
+      await this.#publish(({ points }, number) => {
+        base = source ?? number;
+        return { points: [...points, { name, branch: id, manifest: base, createdUnixMs }] };
+      });
+      const root = await manifests.loadNumber(base, 'admin');
+      const { epoch, nextSegment, runs } = root;
+      const parents = [...this.#manifest.lineage, { branch: lineage.own, nextSegment, epoch }];
+      const first = { ...FIRST_MANIFEST, epoch, logEpoch: epoch, nextSegment, runs };
+      const child = createManifestChain(store, keyring, rng, id);
+      await child.publish(1, { ...first, lineage: parents }, 'admin');
+      await changeBranchIndex(store, keyring, rng, (known) => {
+        if (known.get(name) === id) return undefined;
+        // Someone else was faster with the name. The child has no name then, and goes.
+        if (known.has(name)) throw new StorageError('exists', `branch "${name}" exists`);
+        return new Map([...known, [name, id]]);
+      });
+      const parent = [...branches].find(([, known]) => known === lineage.own)?.[0];
+      return { name, id, served: false, parent, keptBytes: 0 };
+    });
+  }
+
+  async listBranches(): Promise<readonly BranchInfo[]> {
+    const { store, keyring, rng, lineage } = this.#c;
+    const { branches } = await readBranchIndex(store, keyring, 'admin');
+    const { snapshots, points } = this.#manifest;
+    const spaces = await this.#spaces();
+    const nameOf = new Map([...branches].map(([name, id]) => [id, name]));
+    const infos: BranchInfo[] = [];
+    for (const [name, id] of branches) {
+      const chain = createManifestChain(store, keyring, rng, id);
+      const loaded = id === lineage.own ? undefined : await chain.load().catch(unlessGone);
+      const manifest = id === lineage.own ? this.#manifest : loaded?.manifest;
+      const parentId = manifest?.lineage.at(-1)?.branch;
+      const point = points.findIndex((one) => one.branch === id);
+      infos.push({
+        name,
+        id,
+        served: id === lineage.own,
+        parent: parentId === undefined ? undefined : nameOf.get(parentId),
+        keptBytes: point < 0 ? undefined : spaces[snapshots.length + point]!.ownBytes,
+      });
+    }
+    return infos;
+  }
+
+  /**
+   * Deletes a branch with its snapshots. `notFound`; `invalid` for the one that is served, and for
+   * one that others stand on. A server that has it open is deposed.
+   */
+  deleteBranch(name: string): Promise<void> {
+    return this.#alone(async () => {
+      await deleteBranch(this.#c, name);
+      await this.#reap();
+    });
+  }
+
+  /** The head becomes what the snapshot holds. Everything written since is dropped. */
+  restore(name: string): Promise<void> {
+    return this.#alone(async () => {
+      const { writer, manifests, tables, tree } = this.#c;
+      const { manifest: number } = this.#find(name);
+      const root = await manifests.loadNumber(number, 'admin');
+      const runs = root.runs.map((run) => tables.open(run));
+      await writer.exclusively(async () => {
+        await writer.log.barrier();
+        await writer.flushAll();
+        const { logNumber, nextSegment } = writer.log.position;
+        await this.#publish(
+          (current) => ({
+            logNumber,
+            nextSegment,
+            logEpoch: current.epoch,
+            restores: current.restores + 1,
+            runs: runs.map(descriptorsOf),
+          }),
+          () => tree.replace(runs),
+        );
+      });
+      writer.collector.sweepSoon();
+    });
+  }
+
+  /** Drops branch points whose child is gone. True when there was one. */
+  reap(): Promise<boolean> {
+    return this.#alone(() => this.#reap());
+  }
+
+  async #reap(): Promise<boolean> {
+    const { store, keyring, rng } = this.#c;
+    const gone = new Set<string>();
+    for (const { branch } of this.#manifest.points) {
+      if (await isBranchGone(createManifestChain(store, keyring, rng, branch))) gone.add(branch);
+    }
+    if (gone.size === 0) return false;
+    await this.#publish(({ points }) => ({
+      points: points.filter((point) => !gone.has(point.branch)),
+    }));
+    this.#c.writer.collector.sweepSoon();
+    return true;
+  }
+
+  #publish(
+    change: (current: Manifest, number: number) => Partial<Manifest>,
+    install: () => void = () => {},
+  ): Promise<void> {
+    return this.#c.writer.publish(change, install);
+  }
+
+  /** Of the snapshots, then of the branch points, then of the head. */
+  async #spaces(): Promise<Awaited<ReturnType<typeof spaceOf>>> {
+    const { grace, manifests, tables, tree, lineage, writer } = this.#c;
+    const { snapshots, points } = this.#manifest;
+    const generation = grace.enter();
+    try {
+      const roots = [];
+      for (const { manifest } of [...snapshots, ...points]) {
+        const root = await manifests.loadNumber(manifest, 'admin');
+        roots.push(root.runs.map((run) => tables.open(run)));
+      }
+      return await spaceOf([...roots, tree.runs], lineage, writer.signal);
+    } finally {
+      grace.leave(generation);
+    }
+  }
+
+  #find(name: string): SnapshotEntry {
+    const { snapshots } = this.#manifest;
+    const entry = snapshots.find((one) => one.name === name);
+    if (entry !== undefined) return entry;
+    const known = snapshots.map((one) => one.name).join(', ') || 'none';
+    throw new StorageError('notFound', `there is no snapshot "${name}"; there is: ${known}`);
+  }
+
+  #mustBeFree(name: string): void {
+    if (this.#manifest.snapshots.some((one) => one.name === name)) {
+      throw new StorageError('exists', `snapshot "${name}" exists`);
+    }
+  }
+
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    await this.#turn.acquire();
+    try {
+      return await work();
+    } finally {
+      this.#turn.release();
+    }
+  }
+}
+
+function unlessGone(error: unknown): undefined {
+  if (!isStorageError(error, 'notFound') && !isStorageError(error, 'corrupt')) throw error;
+  return undefined;
+}
+
+const NAME_BYTES_MAX = 128;
+
+/** `invalid` for a name that would be awkward on a command line, in a path or in a table. */
+export function checkRootName(what: 'snapshot' | 'branch', name: string): void {
+  if (name.length <= NAME_BYTES_MAX && /^[A-Za-z0-9][A-Za-z0-9._:@+-]*$/.test(name)) return;
+  throw new StorageError(
+    'invalid',
+    `"${name}" is no ${what} name: 1 to ${NAME_BYTES_MAX} letters, digits and . _ : @ + -, ` +
+      'beginning with a letter or digit',
+  );
+}

@@ -1,0 +1,240 @@
+// The writing half of an open branch: the log, the memtable's way into tables, manifests, and the
+// removal of what is dead. A branch that is served read-only has none of it.
+
+import type { Clock } from '../base/clock.ts';
+import { isStorageError, StorageError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Rng } from '../base/rng.ts';
+import type { BlockCache } from '../cache/block-cache.ts';
+import type { Keyring } from '../codec/keyring.ts';
+import type { Sealer } from '../codec/sealer.ts';
+import type { ObjectStore } from '../objectstore/object-store.ts';
+import { Admission } from './admission.ts';
+import { Collector } from './gc/collector.ts';
+import type { Grace } from './gc/grace.ts';
+import { Pins } from './gc/pins.ts';
+import { Trash } from './gc/trash.ts';
+import { CommitLog } from './log/commit-log.ts';
+import { Maintenance } from './maintenance.ts';
+import type { Lineage } from './manifest/lineage.ts';
+import type { ManifestAt, ManifestChain } from './manifest/manifest-chain.ts';
+import { fatalError, Publisher } from './manifest/publisher.ts';
+import type { Manifest } from './manifest/manifest.ts';
+import type { ReplayPosition } from './log/replay.ts';
+import type { DatabaseSettings } from './settings.ts';
+import type { StoreFormat } from './store-root.ts';
+import type { Tables } from './tables.ts';
+import type { Tree } from './tree.ts';
+
+export interface WriterComponents {
+  readonly store: ObjectStore;
+  readonly sealer: Sealer;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: Log;
+  readonly format: StoreFormat;
+  readonly lineage: Lineage;
+  readonly manifests: ManifestChain;
+  readonly tree: Tree;
+  readonly tables: Tables;
+  readonly cache: BlockCache;
+  readonly grace: Grace;
+}
+
+export interface WriterStart {
+  readonly root: ManifestAt;
+  readonly position: ReplayPosition;
+  readonly epoch: number;
+}
+
+export class Writer {
+  readonly epoch: number;
+  readonly log: CommitLog;
+  readonly maintenance: Maintenance;
+  readonly publisher: Publisher;
+  readonly pins: Pins;
+  readonly trash: Trash;
+  readonly collector: Collector;
+  readonly admission: Admission;
+  /** Resolves when the writer has stopped by itself: fenced, or damage that it met. */
+  readonly failed: Promise<StorageError>;
+  readonly #stop = new AbortController();
+  readonly #manifests: ManifestChain;
+  readonly #onFailed: (error: StorageError) => void;
+  #paused: { readonly over: Promise<void>; readonly end: () => void } | undefined;
+
+  constructor(components: WriterComponents, settings: DatabaseSettings, start: WriterStart) {
+    const { tree, cache, log, lineage, format } = components;
+    const failed = Promise.withResolvers<StorageError>();
+    this.failed = failed.promise;
+    this.epoch = start.epoch;
+    this.#manifests = components.manifests;
+    const { signal } = this.#stop;
+    let stopped = false;
+    const onFailed = (error: StorageError): void => {
+      // The log and the background each find out by themselves, and tell each other through here.
+      if (stopped) return;
+      stopped = true;
+      log.error('engine.stopped', { kind: error.kind, error: error.message });
+      this.log.fail(error);
+      this.#stop.abort(error);
+      failed.resolve(error);
+    };
+    this.#onFailed = onFailed;
+    // What a deposed writer finds missing, its successor has deleted.
+    const onBackgroundFailed = (error: StorageError): void => {
+      if (error.kind !== 'corrupt') return onFailed(error);
+      void this.throwIfDeposed().then(
+        () => onFailed(error),
+        () => onFailed(error),
+      );
+    };
+    this.publisher = new Publisher(
+      { ...components, signal, onReplaced: (number) => this.#onReplaced(number) },
+      start.root,
+    );
+    this.pins = new Pins({ ...components, publisher: this.publisher, signal });
+    this.trash = new Trash({ ...components, pins: this.pins, signal });
+    this.maintenance = new Maintenance(
+      {
+        ...components,
+        publisher: this.publisher,
+        trash: this.trash,
+        signal,
+        onFailed: onBackgroundFailed,
+        onFlushed: () => this.collector.onFlushed(),
+        onMergedAll: () => this.collector.onMergedAll(),
+      },
+      settings,
+    );
+    this.log = new CommitLog(
+      components,
+      { ...settings, cipher: format.cipher, compression: format.compression },
+      {
+        memtable: () => {
+          this.maintenance.atBoundary(this.log, this.log.position);
+          return tree.active;
+        },
+        onDurable: (segment, table) => {
+          if (segment.relocated !== undefined) return;
+          segment.memtable.putSegment(segment.id, table);
+          cache.insertRun(segment.id, 0, segment.blocks, segment.arena.plain, 0);
+          this.collector.onUploaded(table.offsets.at(-1)!);
+        },
+        onFailed,
+      },
+      {
+        branch: lineage.own,
+        epoch: start.epoch,
+        logNumber: start.position.logNumber,
+        nextSegment: start.position.nextSegment,
+      },
+    );
+    this.collector = new Collector(
+      {
+        ...components,
+        maintenance: this.maintenance,
+        publisher: this.publisher,
+        pins: this.pins,
+        trash: this.trash,
+        commitLog: this.log,
+        epoch: start.epoch,
+        signal,
+        onFailed: onBackgroundFailed,
+      },
+      settings,
+    );
+    this.admission = new Admission(
+      this.log,
+      () => this.#paused?.over ?? this.maintenance.room() ?? this.collector.room(),
+    );
+  }
+
+  /** A manifest that was replaced is no one's, unless it is kept. */
+  #onReplaced(number: number): void {
+    const { manifest } = this.publisher.current;
+    const kept = manifest.claims.includes(number) || Pins.numbersOf(manifest).has(number);
+    if (!kept) this.trash.add([{ kind: 'manifest', id: number, bytes: 0 }]);
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  /** Publishes a change of roots. Losing the branch stops the engine. */
+  async publish(
+    change: (current: Manifest, number: number) => Partial<Manifest>,
+    install: () => void,
+  ): Promise<void> {
+    try {
+      await this.publisher.publish('admin', change, install);
+    } catch (error) {
+      const fatal = isStorageError(error, 'exists') ? fatalError('admin', error) : undefined;
+      if (fatal === undefined) throw error;
+      this.#onFailed(fatal);
+      throw fatal;
+    }
+  }
+
+  /** `fenced`, and the end of the engine, when another writer has published a manifest. */
+  async throwIfDeposed(): Promise<void> {
+    const { number } = this.publisher.current;
+    const highest = await this.#manifests.highest('read', number);
+    if (highest <= number) return;
+    const { epoch } = await this.#manifests.loadNumber(highest, 'read');
+    if (epoch <= this.epoch) return;
+    const error = new StorageError('fenced', `another writer (epoch ${epoch}) serves the branch`);
+    this.#onFailed(error);
+    throw error;
+  }
+
+  /** Everything that was changed before the call is in tables, and a manifest says so. */
+  flushAll(): Promise<void> {
+    return this.maintenance.flushAll(this.log);
+  }
+
+  /** Runs `work` while no one may change anything. */
+  async exclusively<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#paused !== undefined) await this.#paused.over;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#paused = { over: promise, end: resolve };
+    try {
+      await this.collector.paused();
+      return await work();
+    } finally {
+      this.#paused = undefined;
+      resolve();
+      this.collector.resume();
+    }
+  }
+
+  /** Resolves when nothing is under way in the background. */
+  async settled(): Promise<void> {
+    await this.maintenance.settled();
+    await this.collector.settled();
+    await this.maintenance.settled();
+    await this.trash.drained();
+  }
+
+  /**
+   * Makes everything durable, leaves nothing to replay, stops. Rejects when the store gives up, and
+   * when the writer had stopped by itself.
+   */
+  async close(): Promise<void> {
+    try {
+      // A log that has stopped refuses the barrier: what it did not make durable is not passed
+      // over.
+      await this.log.barrier();
+      await this.flushAll();
+      this.log.throwIfFailed();
+    } finally {
+      this.#stop.abort(new StorageError('aborted', 'the engine is stopping'));
+      this.trash.stop();
+      const stopped = Promise.all([this.maintenance.settled(), this.collector.settled()]);
+      this.log.stop();
+      await stopped;
+      await this.trash.drained();
+    }
+  }
+}
