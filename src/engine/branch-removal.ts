@@ -96,8 +96,8 @@ export async function isBranchGone(chain: ManifestChain): Promise<boolean> {
     try {
       const number = await chain.highest('admin');
       if (number > 0) return (await chain.loadNumber(number, 'admin')).deleted;
+      // Looked at again: the child may have had manifests, and replaced its first, since the listing.
       await chain.publish(1, { ...FIRST_MANIFEST, deleted: true }, 'admin');
-      return true;
     } catch (error) {
       // Someone was faster, or the manifest was replaced between listing and reading: look again.
       if (!isStorageError(error, 'exists') && !isStorageError(error, 'notFound')) throw error;

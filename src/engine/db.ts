@@ -22,6 +22,7 @@ import { FrameReader } from './frame-reader.ts';
 import type { CollectProgress, CollectReport } from './gc/collector.ts';
 import { Grace } from './gc/grace.ts';
 import type { Segment } from './log/segment.ts';
+import { asWriter } from './manifest/deposed.ts';
 import { Lineage } from './manifest/lineage.ts';
 import { createManifestChain, type ManifestChain } from './manifest/manifest-chain.ts';
 import { readOnlyError, recover, type Recovered } from './recovery.ts';
@@ -77,7 +78,9 @@ export async function openDatabase(
   const lineage = new Lineage(branch, recovered.root.manifest.lineage);
   const tables = new Tables(tableComponents, lineage, recovered.epoch, full.tableCacheBytes);
   tree.runs = recovered.root.manifest.runs.map((run) => tables.open(run));
-  await tables.preload(tree.runs);
+  const { number, manifest } = recovered.root;
+  if (full.readOnly) await tables.preload(tree.runs);
+  else await asWriter(manifests, { number, epoch: manifest.epoch }, () => tables.preload(tree.runs));
   return new Database(components, full, {
     format,
     keyring,

@@ -26,6 +26,7 @@ import { FOOTER_BYTES, writeFooter } from './format/log-object.ts';
 import { logName } from './format/names.ts';
 import { encodeFence, forEachChunk, RECORD_FENCE } from './format/records.ts';
 import { LOG_WINDOW } from './log/commit-log.ts';
+import { asWriter } from './manifest/deposed.ts';
 import { replayLog, type ReplayedCommit, type ReplayPosition } from './log/replay.ts';
 import type { ManifestAt, ManifestChain } from './manifest/manifest-chain.ts';
 import type { Memtable } from './memtable/memtable.ts';
@@ -61,10 +62,19 @@ export async function recover(
   components: RecoveryComponents,
   options: RecoveryOptions,
 ): Promise<Recovered> {
-  const { log } = components;
-  const root = options.readOnly
-    ? await components.manifests.load()
-    : await claimEpoch(components.manifests);
+  const { manifests } = components;
+  if (options.readOnly) return replayFrom(components, options, await manifests.load());
+  const root = await claimEpoch(manifests);
+  const reign = { number: root.number, epoch: root.manifest.epoch };
+  return asWriter(manifests, reign, () => replayFrom(components, options, root));
+}
+
+/** Steps 3 and 4. */
+async function replayFrom(
+  components: RecoveryComponents,
+  options: RecoveryOptions,
+  root: ManifestAt,
+): Promise<Recovered> {
   const { epoch, logNumber, nextSegment, logEpoch } = root.manifest;
   const ownEpoch = options.readOnly ? Number.MAX_SAFE_INTEGER : epoch;
   const position: ReplayPosition = { logNumber, nextSegment, epoch: logEpoch };
@@ -98,7 +108,7 @@ export async function recover(
       await replay();
     }
   }
-  log.info('branch.recovered', { epoch, log: position.logNumber, objects: replayed.objects });
+  components.log.info('branch.recovered', { epoch, log: position.logNumber, objects: replayed.objects });
   const manifest = { ...root.manifest, fences: [...fences].sort((a, b) => a - b) };
   return { epoch, root: { ...root, manifest }, position };
 }
@@ -112,7 +122,9 @@ async function claimEpoch(manifests: ManifestChain): Promise<ManifestAt> {
     const claimed = { ...manifest, epoch: manifest.epoch + 1, claims };
     try {
       await manifests.publish(own, claimed, 'open');
-      return { number: own, manifest: claimed };
+      // A number below the highest may be free again, because its manifest was replaced and deleted
+      // while we were on our way: what has landed there is no claim.
+      if ((await manifests.highest('open', own)) <= own) return { number: own, manifest: claimed };
     } catch (error) {
       if (!isStorageError(error, 'exists')) throw error;
     }

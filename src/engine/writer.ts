@@ -18,6 +18,7 @@ import { CommitLog } from './log/commit-log.ts';
 import { Maintenance } from './maintenance.ts';
 import type { Lineage } from './manifest/lineage.ts';
 import type { ManifestAt, ManifestChain } from './manifest/manifest-chain.ts';
+import { throwIfDeposed } from './manifest/deposed.ts';
 import { fatalError, Publisher } from './manifest/publisher.ts';
 import type { Manifest } from './manifest/manifest.ts';
 import type { ReplayPosition } from './log/replay.ts';
@@ -180,13 +181,12 @@ export class Writer {
   /** `fenced`, and the end of the engine, when another writer has published a manifest. */
   async throwIfDeposed(): Promise<void> {
     const { number } = this.publisher.current;
-    const highest = await this.#manifests.highest('read', number);
-    if (highest <= number) return;
-    const { epoch } = await this.#manifests.loadNumber(highest, 'read');
-    if (epoch <= this.epoch) return;
-    const error = new StorageError('fenced', `another writer (epoch ${epoch}) serves the branch`);
-    this.#onFailed(error);
-    throw error;
+    try {
+      await throwIfDeposed(this.#manifests, { number, epoch: this.epoch }, 'read');
+    } catch (error) {
+      if (isStorageError(error, 'fenced')) this.#onFailed(error);
+      throw error;
+    }
   }
 
   /** Everything that was changed before the call is in tables, and a manifest says so. */
