@@ -17,7 +17,7 @@ import type { Log } from '../base/log.ts';
 import type { Trash } from './gc/trash.ts';
 import type { DroppedSegment } from './live-counts.ts';
 import type { CommitLog } from './log/commit-log.ts';
-import { fatalError, type Publisher } from './manifest/publisher.ts';
+import type { Publisher } from './manifest/publisher.ts';
 import { memtableEntries } from './memtable/entries.ts';
 import type { SortedRun } from './table/run.ts';
 import { descriptorsOf, type Tables } from './tables.ts';
@@ -40,6 +40,8 @@ export interface MaintenanceComponents {
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** Why to stop because of `error`, or undefined to try again. */
+  readonly judge: (what: string, error: unknown) => Promise<StorageError | undefined>;
   readonly onFailed: (error: StorageError) => void;
   readonly onFlushed: () => void;
   /** After each merge of all runs: what is dead is known then. */
@@ -217,7 +219,7 @@ export class Maintenance {
         return true;
       } catch (error) {
         if (this.#c.signal.aborted) return false;
-        const fatal = fatalError(what, error);
+        const fatal = await this.#c.judge(what, error);
         if (fatal !== undefined) {
           this.#c.onFailed(fatal);
           return false;

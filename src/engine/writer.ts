@@ -83,14 +83,8 @@ export class Writer {
       failed.resolve(error);
     };
     this.#onFailed = onFailed;
-    // What a deposed writer finds missing, its successor has deleted.
-    const onBackgroundFailed = (error: StorageError): void => {
-      if (error.kind !== 'corrupt') return onFailed(error);
-      void this.throwIfDeposed().then(
-        () => onFailed(error),
-        () => onFailed(error),
-      );
-    };
+    const judge = (what: string, error: unknown): Promise<StorageError | undefined> =>
+      this.#judge(what, error);
     this.publisher = new Publisher(
       { ...components, signal, onReplaced: (number) => this.#onReplaced(number) },
       start.root,
@@ -103,7 +97,8 @@ export class Writer {
         publisher: this.publisher,
         trash: this.trash,
         signal,
-        onFailed: onBackgroundFailed,
+        judge,
+        onFailed,
         onFlushed: () => this.collector.onFlushed(),
         onMergedAll: () => this.collector.onMergedAll(),
       },
@@ -142,7 +137,8 @@ export class Writer {
         commitLog: this.log,
         epoch: start.epoch,
         signal,
-        onFailed: onBackgroundFailed,
+        judge,
+        onFailed,
       },
       settings,
     );
@@ -175,6 +171,21 @@ export class Writer {
       if (fatal === undefined) throw error;
       this.#onFailed(fatal);
       throw fatal;
+    }
+  }
+
+  /**
+   * Why the background must stop, or undefined when it shall try again. What a deposed writer finds
+   * missing its successor has deleted: damage is believed once it is known that there is none.
+   */
+  async #judge(what: string, error: unknown): Promise<StorageError | undefined> {
+    const fatal = fatalError(what, error);
+    if (fatal?.kind !== 'corrupt') return fatal;
+    try {
+      await this.throwIfDeposed();
+      return fatal;
+    } catch (reason) {
+      return fatalError(what, reason);
     }
   }
 

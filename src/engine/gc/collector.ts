@@ -13,7 +13,7 @@ import type { Clock } from '../../base/clock.ts';
 import { isStorageError, messageOf, type StorageError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { CipherName, CompressionName } from '../../codec/types.ts';
-import { fatalError, type Publisher } from '../manifest/publisher.ts';
+import type { Publisher } from '../manifest/publisher.ts';
 import { runBytes } from '../table/run.ts';
 import { descriptorsOf } from '../tables.ts';
 import type { Grace } from './grace.ts';
@@ -40,6 +40,7 @@ export interface CollectorComponents extends Omit<RelocationComponents, 'cipher'
   readonly grace: Grace;
   readonly clock: Clock;
   readonly log: Log;
+  readonly judge: (what: string, error: unknown) => Promise<StorageError | undefined>;
   readonly onFailed: (error: StorageError) => void;
 }
 
@@ -200,8 +201,9 @@ export class Collector {
       while (!signal.aborted && this.#holds === 0 && (await this.#step()));
     } catch (error) {
       if (signal.aborted) return;
-      const fatal = isStorageError(error, 'corrupt') ? undefined : fatalError('collection', error);
-      if (fatal !== undefined) return this.#c.onFailed(fatal);
+      const fatal = await this.#c.judge('collection', error);
+      // Damage that the collector meets is logged; a client that needs those bytes is told.
+      if (fatal !== undefined && fatal.kind !== 'corrupt') return this.#c.onFailed(fatal);
       const fields = { error: messageOf(error), retryMs: RETRY_DELAY_MS };
       this.#c.log.warn('collection.failed', fields);
       this.#cancelRetry = this.#c.clock.after(RETRY_DELAY_MS, () => this.onMergedAll());
