@@ -28,6 +28,7 @@ const BANNED: readonly (readonly [pattern: RegExp, why: string])[] = [
 const ENTRY_POINTS = [
   /^src\/cli\/(main|quickstart)\.ts$/,
   /^(sim|bench)\/main\.ts$/,
+  /^bench\/(space\/)?[a-z-]+\.ts$/,
   /^fuzz\/nbd\.ts$/,
   /^scripts\/[^/]+\.ts$/,
   /^examples\//,

@@ -93,6 +93,8 @@ export function drawSettings(
     touchedChunksMax: dice.pick([3, 16_384, 16_384]),
     memtableBytes: dice.pick([64 * KIB, 300 * KIB, 600 * KIB]),
     logObjectsMax: dice.pick([4, 12, 30, 200]),
+    logBytesMin: dice.pick([8 * KIB, 64 * KIB, 1024 * KIB]),
+    idleFlushMs: dice.pick([100, 2000, 60_000]),
     garbageSoft: dice.chance(0.5) ? 0.05 : 0.3,
     garbageHard: 0.4,
     smallSegmentsMax: dice.int(2, 40),

@@ -5,24 +5,34 @@
 import type { CommitLog } from './log/commit-log.ts';
 import type { Segment } from './log/segment.ts';
 
+/** What the background has to say about changes. */
+export interface Pacing {
+  /** What to wait for before anything may be changed, if there is something. */
+  readonly room: () => Promise<void> | undefined;
+  /** So many blocks were let in. */
+  readonly admitted: (blocks: number) => void;
+}
+
 export class Admission {
   readonly #log: CommitLog;
-  readonly #memtableRoom: () => Promise<void> | undefined;
+  readonly #pacing: Pacing;
 
-  /** `memtableRoom` gives what to wait for before the memtable may grow, if anything. */
-  constructor(log: CommitLog, memtableRoom: () => Promise<void> | undefined) {
+  constructor(log: CommitLog, pacing: Pacing) {
     this.#log = log;
-    this.#memtableRoom = memtableRoom;
+    this.#pacing = pacing;
   }
 
   /** The open segment with room for `blocks`, or undefined when something must be waited for. */
   tryAdmit(blocks: number): Segment | undefined {
-    return this.#memtableRoom() === undefined ? this.#log.tryOpen(blocks) : undefined;
+    if (this.#pacing.room() !== undefined) return undefined;
+    const segment = this.#log.tryOpen(blocks);
+    if (segment !== undefined) this.#pacing.admitted(blocks);
+    return segment;
   }
 
   /** What to wait for when `tryAdmit` gave nothing. Then ask again. */
   room(): Promise<void> {
-    return this.#memtableRoom() ?? this.#log.room();
+    return this.#pacing.room() ?? this.#log.room();
   }
 
   /** Applies a change that takes no blocks in the turn in which a segment is open. */

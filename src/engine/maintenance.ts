@@ -30,7 +30,16 @@ export interface MaintenanceSettings {
   readonly memtableBytes: number;
   /** Log objects since the last flush at which it is frozen: bounds replay. */
   readonly logObjectsMax: number;
+  /** Log bytes since the last flush at which it is frozen, at least; see FLUSH_SHARE. */
+  readonly logBytesMin: number;
 }
+
+/**
+ * Log bytes, as a part of what lives, at which the memtable is frozen: what it overwrote counts as
+ * alive until it is in tables and merged, so that a small volume that is written over and over would
+ * grow for long before its memtable is full.
+ */
+const FLUSH_SHARE = 0.05;
 
 export interface MaintenanceComponents {
   readonly tree: Tree;
@@ -43,6 +52,8 @@ export interface MaintenanceComponents {
   /** Why to stop because of `error`, or undefined to try again. */
   readonly judge: (what: string, error: unknown) => Promise<StorageError | undefined>;
   readonly onFailed: (error: StorageError) => void;
+  /** Estimate of what lives in the branch, 0 when it is not known yet. */
+  readonly liveBytes: () => number;
   readonly onFlushed: () => void;
   /** After each merge of all runs: what is dead is known then. */
   readonly onMergedAll: () => void;
@@ -58,6 +69,8 @@ export class Maintenance {
   readonly #settings: MaintenanceSettings;
   #flushing: Promise<void> | undefined;
   #compacting: Promise<void> | undefined;
+  /** Uploaded since the memtable was last frozen. */
+  #logBytes = 0;
   /** A merge of everything was asked for. */
   #mergeAll = false;
   readonly counters = { flushes: 0, compactions: 0 };
@@ -75,12 +88,22 @@ export class Maintenance {
     const { tree, signal, publisher } = this.#c;
     if (tree.frozen !== undefined || tree.active.empty || signal.aborted) return;
     const objects = position.logNumber - publisher.current.manifest.logNumber;
+    const { memtableBytes, logObjectsMax, logBytesMin } = this.#settings;
+    const logBytesMax = Math.max(logBytesMin, FLUSH_SHARE * this.#c.liveBytes());
     const due =
-      tree.active.bytes >= this.#settings.memtableBytes || objects >= this.#settings.logObjectsMax;
+      tree.active.bytes >= memtableBytes ||
+      objects >= logObjectsMax ||
+      this.#logBytes >= logBytesMax;
     if (due) this.#freeze(log, position);
   }
 
+  /** A segment of so many bytes is durable. */
+  onUploaded(bytes: number): void {
+    this.#logBytes += bytes;
+  }
+
   #freeze(log: CommitLog, position: Position): void {
+    this.#logBytes = 0;
     this.#c.tree.freeze();
     this.#flushing = this.#flush(log, position).finally(() => {
       this.#flushing = undefined;

@@ -5,8 +5,16 @@ const MIB = 1024 * 1024;
 export interface DatabaseSettings {
   readonly passphrase: string;
   readonly branch: string;
-  /** Serves what the store holds at the time of opening; fences no one, refuses changes. */
+  /** Serves what the store holds; fences no one, refuses changes. */
   readonly readOnly: boolean;
+  /**
+   * How often a read-only server reads on, under a lease that keeps what it reaches from being
+   * deleted. Without: it serves the state at the time of opening, puts no lease, and may find
+   * objects gone when a writer is at work.
+   */
+  readonly followIntervalMs?: number | undefined;
+  /** A snapshot of the branch to serve instead of its head; only with `readOnly`. */
+  readonly snapshot?: string | undefined;
   /**
    * Plaintext blocks kept in memory. Block maps, tables and segments under way have their own,
    * fixed, limits.
@@ -28,6 +36,10 @@ export interface DatabaseSettings {
   readonly memtableBytes: number;
   /** Log objects since the last flush at which the memtable is flushed: bounds replay. */
   readonly logObjectsMax: number;
+  /** Log bytes since the last flush at which it is flushed, at least. */
+  readonly logBytesMin: number;
+  /** What is in the memtable when nothing was written for so long is flushed. */
+  readonly idleFlushMs: number;
   /** Dead bytes, as a part of the live ones, at which the collector begins to work. */
   readonly garbageSoft: number;
   /** The part at which writers wait for it. */
@@ -53,6 +65,8 @@ export const DATABASE_DEFAULTS: Omit<DatabaseSettings, 'passphrase'> = {
   touchedChunksMax: 16_384,
   memtableBytes: 16 * MIB,
   logObjectsMax: 4096,
+  logBytesMin: 64 * MIB,
+  idleFlushMs: 60_000,
   garbageSoft: 0.22,
   garbageHard: 0.28,
   smallSegmentsMax: 4096,

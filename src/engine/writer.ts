@@ -14,6 +14,7 @@ import { Collector } from './gc/collector.ts';
 import type { Grace } from './gc/grace.ts';
 import { Pins } from './gc/pins.ts';
 import { Trash } from './gc/trash.ts';
+import { BLOCK_BYTES } from './format/pointer.ts';
 import { CommitLog } from './log/commit-log.ts';
 import { Maintenance } from './maintenance.ts';
 import type { Lineage } from './manifest/lineage.ts';
@@ -62,6 +63,9 @@ export class Writer {
   readonly failed: Promise<StorageError>;
   readonly #stop = new AbortController();
   readonly #manifests: ManifestChain;
+  readonly #clock: Clock;
+  readonly #idleFlushMs: number;
+  #cancelIdleFlush: () => void = () => {};
   readonly #onFailed: (error: StorageError) => void;
   #paused: { readonly over: Promise<void>; readonly end: () => void } | undefined;
 
@@ -71,12 +75,15 @@ export class Writer {
     this.failed = failed.promise;
     this.epoch = start.epoch;
     this.#manifests = components.manifests;
+    this.#clock = components.clock;
+    this.#idleFlushMs = settings.idleFlushMs;
     const { signal } = this.#stop;
     let stopped = false;
     const onFailed = (error: StorageError): void => {
       // The log and the background each find out by themselves, and tell each other through here.
       if (stopped) return;
       stopped = true;
+      this.#cancelIdleFlush();
       log.error('engine.stopped', { kind: error.kind, error: error.message });
       this.log.fail(error);
       this.#stop.abort(error);
@@ -99,6 +106,7 @@ export class Writer {
         signal,
         judge,
         onFailed,
+        liveBytes: () => this.collector.found?.liveBytes ?? 0,
         onFlushed: () => this.collector.onFlushed(),
         onMergedAll: () => this.collector.onMergedAll(),
       },
@@ -113,10 +121,11 @@ export class Writer {
           return tree.active;
         },
         onDurable: (segment, table) => {
+          this.#flushWhenIdle();
           if (segment.relocated !== undefined) return;
           segment.memtable.putSegment(segment.id, table);
           cache.insertRun(segment.id, 0, segment.blocks, segment.arena.plain, 0);
-          this.collector.onUploaded(table.offsets.at(-1)!);
+          this.maintenance.onUploaded(table.offsets.at(-1)!);
         },
         onFailed,
       },
@@ -142,10 +151,10 @@ export class Writer {
       },
       settings,
     );
-    this.admission = new Admission(
-      this.log,
-      () => this.#paused?.over ?? this.maintenance.room() ?? this.collector.room(),
-    );
+    this.admission = new Admission(this.log, {
+      room: () => this.#paused?.over ?? this.maintenance.room() ?? this.collector.room(),
+      admitted: (blocks) => this.collector.onWritten(blocks * BLOCK_BYTES),
+    });
   }
 
   /** A manifest that was replaced is no one's, unless it is kept. */
@@ -200,6 +209,16 @@ export class Writer {
     }
   }
 
+  /** What a quiet server overwrote or trimmed comes back without waiting for the next writes. */
+  #flushWhenIdle(): void {
+    this.#cancelIdleFlush();
+    this.#cancelIdleFlush = this.#clock.after(this.#idleFlushMs, () => {
+      if (this.#paused !== undefined || this.signal.aborted) return;
+      // A failure is met again, and told, by whoever flushes next.
+      this.flushAll().catch(() => {});
+    });
+  }
+
   /** Everything that was changed before the call is in tables, and a manifest says so. */
   flushAll(): Promise<void> {
     return this.maintenance.flushAll(this.log);
@@ -233,6 +252,7 @@ export class Writer {
    * when the writer had stopped by itself.
    */
   async close(): Promise<void> {
+    this.#cancelIdleFlush();
     try {
       // A log that has stopped refuses the barrier: what it did not make durable is not passed
       // over.

@@ -5,9 +5,11 @@
 //      move what lives in them into data objects, flush, merge everything, survey again.
 //   3. The merge drops segments without pointers; the trash deletes their objects.
 //
-// Paced: at the soft limit it works a part of the time, at the hard one all of it, and there writers
-// wait: they may upload as many bytes as steps free. Small segments, of many barriers, are joined
-// once there are many of them. Damage in a victim is logged and the victim left alone.
+// Paced: while it works, writers have a credit: what is missing to the hard limit, and what each
+// rewritten segment frees. With much credit left the collector rests in between; with none, writers
+// wait. So what is stored stays below the hard limit whatever the speeds. Small segments, of many
+// barriers, are joined once there are many of them. Damage in a victim is logged and the victim left
+// alone.
 
 import type { Clock } from '../../base/clock.ts';
 import { isStorageError, messageOf, type StorageError } from '../../base/errors.ts';
@@ -65,7 +67,7 @@ const STEP_SEGMENTS = 8;
 const STEP_SHARE = 0.03;
 const STEP_PER_TABLE_BYTE = 10;
 const RETRY_DELAY_MS = 10_000;
-/** At the soft limit the collector rests so many times as long as it works. */
+/** With full credit left the collector rests so many times as long as it works. */
 const REST_MAX = 2;
 
 export class Collector {
@@ -83,6 +85,8 @@ export class Collector {
   readonly #damaged = new Set<number>();
   /** Bytes that writers may still upload while they are held back. */
   #credit = Infinity;
+  /** Let in since the flush that the counts are of. */
+  #written = 0;
   #creditRoom: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
   #cancelRetry: () => void = () => {};
   readonly counters = { movedBytes: 0, steps: 0, waits: 0 };
@@ -116,8 +120,9 @@ export class Collector {
     this.#start();
   }
 
-  /** Clients have uploaded so many bytes. */
-  onUploaded(bytes: number): void {
+  /** A writer was let in with so many bytes. */
+  onWritten(bytes: number): void {
+    this.#written += bytes;
     this.#credit -= bytes;
   }
 
@@ -130,7 +135,7 @@ export class Collector {
   }
 
   #grant(bytes: number): void {
-    this.#credit = bytes === Infinity ? Infinity : Math.max(0, this.#credit) + bytes;
+    this.#credit += bytes;
     if (this.#credit <= 0) return;
     this.#creditRoom?.resolve();
     this.#creditRoom = undefined;
@@ -222,8 +227,8 @@ export class Collector {
       const dead = found.storedBytes - found.liveBytes - SLACK_SEGMENTS * segmentBytes;
       const small = found.smallSegments > smallSegmentsMax;
       if (dead <= garbageSoft * found.liveBytes && !small) return false;
-      const pressure =
-        (dead / found.liveBytes - garbageSoft) / Math.max(0.01, garbageHard - garbageSoft);
+      // What was let in since the flush may all be dead by now.
+      const room = garbageHard * found.liveBytes - dead - this.#written;
       const liveBytesMax = this.#stepBytes(found);
       const options = await this.#surveyOptions();
       const victims = await chooseVictims(tree.runs, options, {
@@ -233,21 +238,23 @@ export class Collector {
       });
       const sound = victims.filter(({ segment }) => !this.#damaged.has(segment));
       if (sound.length === 0) return false;
-      this.#credit = pressure >= 1 ? Math.min(this.#credit, segmentBytes) : Infinity;
-      this.#grant(pressure >= 1 ? 0 : Infinity);
-      await this.#move(sound, pressure);
+      this.#credit = 0;
+      this.#grant(room);
+      await this.#move(sound, (garbageHard - garbageSoft) * found.liveBytes);
       this.counters.steps += 1;
     } finally {
       grace.leave(generation);
     }
     signal.throwIfAborted();
+    this.#written = 0;
     await maintenance.flushAll(commitLog);
     await maintenance.mergeAll();
     this.#due = false;
     return true;
   }
 
-  async #move(victims: readonly Victim[], pressure: number): Promise<void> {
+  /** `span` bytes of credit make the collector rest the longest. */
+  async #move(victims: readonly Victim[], span: number): Promise<void> {
     const { clock, signal, log } = this.#c;
     const { segmentBytes, frameBytes } = this.#settings;
     const sealing = { ...this.#c.format, frameBytes };
@@ -267,8 +274,8 @@ export class Collector {
       this.counters.movedBytes += relocation.movedBytes - movedBefore;
       const { table, live } = victim;
       const freed = table.offsets.at(-1)! * (1 - live / table.blocks);
-      if (this.#credit !== Infinity) this.#grant(freed);
-      const restShare = Math.max(0, Math.min(1, 1 - pressure)) * REST_MAX;
+      this.#grant(freed);
+      const restShare = Math.max(0, Math.min(1, this.#credit / span)) * REST_MAX;
       const restMs = (clock.monotonicMs() - startMs) * restShare;
       if (restMs >= 1) await clock.sleep(restMs, signal).catch(() => {});
     }

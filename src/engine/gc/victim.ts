@@ -33,6 +33,8 @@ export interface LiveBlock {
 
 /** Sealed bytes fetched by one GET at most. */
 const RANGE_BYTES_MAX = 4 * 1024 * 1024;
+/** Unwanted bytes between two frames that are read along. */
+const GAP_BYTES_MAX = 512 * 1024;
 
 /** The blocks that still point into the victim, in the order of their place in it. */
 export async function liveBlocksOf(
@@ -79,10 +81,10 @@ export async function readBlocks(
     let next = at;
     for (; next < blocks.length; next++) {
       const frame = frameOf(victim, blocks[next]!);
-      // A frame that no one wants is read as well when the next one that is wanted follows it.
-      if (frame > end + 1 || table.offsets[frame + 1]! - table.offsets[start]! > RANGE_BYTES_MAX) {
-        if (frame >= end) break;
-      }
+      // A few frames that no one wants cost less than another request.
+      const gapBytes = frame > end ? table.offsets[frame]! - table.offsets[end]! : 0;
+      const bytes = table.offsets[frame + 1]! - table.offsets[start]!;
+      if (gapBytes > GAP_BYTES_MAX || (frame >= end && bytes > RANGE_BYTES_MAX)) break;
       end = Math.max(end, frame + 1);
     }
     const plain = await readFrames(components, victim, start, end);
