@@ -1,5 +1,5 @@
-// A whole store of format version 1, frozen: every kind of object that a small history leaves
-// behind. Today's code must read it, and the same history must still make the same bytes. After a
+// Whole stores, frozen: every kind of object that a small history leaves behind. Today's code must
+// read those of every version, and the same history must still make the newest one's bytes. After a
 // change of format that was meant, with its new version: VARVE_UPDATE_FIXTURES=1 node --test
 // src/engine/fixture.test.ts, under a new file name.
 
@@ -14,7 +14,10 @@ import { createMemoryStore, type MemoryStore } from '../objectstore/memory.ts';
 import { type Database, initStore, openDatabase } from './db.ts';
 import { INIT_OPTIONS, noise, PASSPHRASE, TINY } from './testing.ts';
 
-const FIXTURE = new URL('../../test/fixtures/store/v1.json', import.meta.url);
+const FOLDER = new URL('../../test/fixtures/store/', import.meta.url);
+/** The manifest's version: 2 brought live counts, data objects, snapshots, branches. */
+const VERSIONS = [1, 2];
+const NEWEST = VERSIONS.at(-1)!;
 const INODE = 16;
 const SIZE = 600_000;
 
@@ -39,7 +42,7 @@ async function openOn(store: MemoryStore, seed: number, readOnly = false): Promi
   return openDatabase(components, { passphrase: PASSPHRASE, ...TINY, readOnly });
 }
 
-/** Flushes, merges runs, closes cleanly, opens again, leaves a log to replay. */
+/** Flushes, merges, collects, takes a snapshot, closes cleanly, opens again, leaves a log behind. */
 async function history(): Promise<MemoryStore> {
   const store = createMemoryStore();
   await initStore({ store, rng: createSeededRng(1), clock: createManualClock() }, INIT_OPTIONS);
@@ -49,6 +52,9 @@ async function history(): Promise<MemoryStore> {
     await db.barrier();
     await db.settled();
   }
+  await db.roots.createSnapshot('snapshot');
+  await db.roots.createBranch('branch', 'snapshot');
+  await db.settled();
   await db.close();
   db = await openOn(store, 3);
   await db.zero(INODE, 100_000, 150_000, false);
@@ -62,34 +68,42 @@ function kindOf(key: string): string {
   return key.replace(/^branches\/[0-9a-f]{12}\//, '').split('/')[0]!;
 }
 
-test('a frozen store of version 1 is read', async () => {
+async function readFixture(version: number): Promise<[string, string][]> {
+  const text = await readFile(new URL(`v${version}.json`, FOLDER), 'utf8');
+  return JSON.parse(text) as [string, string][];
+}
+
+test('a frozen store of every version is read, and written', async () => {
   if (process.env['VARVE_UPDATE_FIXTURES'] === '1') {
     const { objects } = await history();
     const entries = [...objects].map(([key, bytes]) => [
       key,
       Buffer.from(bytes).toString('base64'),
     ]);
-    await writeFile(FIXTURE, JSON.stringify(entries, undefined, 1));
+    await writeFile(new URL(`v${NEWEST}.json`, FOLDER), JSON.stringify(entries, undefined, 1));
   }
-  const entries = JSON.parse(await readFile(FIXTURE, 'utf8')) as [string, string][];
-  const store = createMemoryStore();
-  for (const [key, text] of entries) store.objects.set(key, Buffer.from(text, 'base64'));
-  const kinds = new Set(entries.map(([key]) => kindOf(key)));
-  for (const kind of ['format.json', 'keys', 'branches', 'manifest', 'log', 'tables']) {
-    assert.ok(kinds.has(kind), `the fixture has a ${kind}`);
-  }
-  for (const readOnly of [true, false]) {
-    const db = await openOn(store, 9, readOnly);
-    const target = new Uint8Array(SIZE);
-    await db.read(INODE, 0, target);
-    assert.ok(Buffer.compare(target, expected()) === 0, 'the content is what was written');
-    assert.equal(Buffer.from((await db.meta('name'))!).toString(), 'value');
-    await db.close();
+  for (const version of VERSIONS) {
+    const entries = await readFixture(version);
+    const store = createMemoryStore();
+    for (const [key, text] of entries) store.objects.set(key, Buffer.from(text, 'base64'));
+    const kinds = new Set(entries.map(([key]) => kindOf(key)));
+    for (const kind of ['format.json', 'keys', 'branches', 'manifest', 'log', 'tables']) {
+      assert.ok(kinds.has(kind), `the fixture has a ${kind}`);
+    }
+    for (const readOnly of [true, false, false]) {
+      const db = await openOn(store, 9, readOnly);
+      const target = new Uint8Array(SIZE);
+      await db.read(INODE, 0, target);
+      assert.ok(Buffer.compare(target, expected()) === 0, `version ${version}: the content`);
+      assert.equal(Buffer.from((await db.meta('name'))!).toString(), 'value');
+      if (!readOnly) await db.collect(() => {});
+      await db.close();
+    }
   }
 });
 
 test('the same history makes the same bytes', async () => {
-  const entries = JSON.parse(await readFile(FIXTURE, 'utf8')) as [string, string][];
+  const entries = await readFixture(NEWEST);
   const { objects } = await history();
   assert.deepEqual([...objects.keys()].toSorted(), entries.map(([key]) => key).toSorted());
   for (const [key, text] of entries) {
