@@ -14,6 +14,8 @@ import { StorageError } from './base/errors.ts';
 import type { Clock } from './base/clock.ts';
 import type { Log } from './base/log.ts';
 import type { Rng } from './base/rng.ts';
+import { type DiskCache, openDiskCache } from './cache/disk/disk-cache.ts';
+import { nodeDisk } from './cache/disk/node-disk.ts';
 import type { Progress } from './cli/progress.ts';
 import type { Settings, VolumeSetting } from './cli/settings.ts';
 import { lockStateDir } from './cli/state-dir.ts';
@@ -26,7 +28,7 @@ import type { ObjectStore } from './objectstore/object-store.ts';
 import { withRetry } from './objectstore/retry.ts';
 import { parseStoreUrl, type StoreLocation } from './objectstore/url.ts';
 import { answersAt, createAdminServer } from './server/http/admin.ts';
-import { createAdminService, type StatusSource } from './server/http/service.ts';
+import { createAdminService, type DatabaseSource } from './server/http/service.ts';
 import { formatNbdAddress, type NbdAddress } from './server/nbd/address.ts';
 import { NBD_SERVER_DEFAULTS, startNbdServer } from './server/nbd/server.ts';
 import { openVolumes, type Volumes } from './volume/volumes.ts';
@@ -107,13 +109,16 @@ export async function startDaemon(
   const sealer = createSealerPool({ threads: sealerThreads(), ...SEALING, log });
   rising.defer(() => sealer.close());
   rising.defer(() => progress.end());
+  const diskCache = await openCache(settings, components);
+  rising.defer(() => diskCache?.close());
   progress.begin('opening the branch');
   const database = await openDatabase(
-    { store, sealer, clock, rng, log },
+    { store, sealer, clock, rng, log, diskCache },
     {
       passphrase,
       branch: settings.branch,
       readOnly: settings.readOnly,
+      snapshot: settings.snapshot,
       cacheMemoryBytes: settings.cacheMemoryBytes,
       onProgress: (done, total) => progress.update(done, total),
     },
@@ -124,10 +129,12 @@ export async function startDaemon(
   if (!settings.readOnly) await ensureVolumes(volumes, settings.volumes, log);
   const faces: Face[] = [];
   const service = createAdminService({
-    database: statusSource(database),
+    database: databaseSource(database),
     volumes,
     meter,
+    log,
     faces,
+    snapshot: settings.snapshot,
     version: components.version,
   });
   const admin = await createAdminServer({ service, log }, adminSocket);
@@ -209,6 +216,16 @@ async function openS3(
 }
 
 /** Makes what is missing; a volume that is there keeps its size, whatever the settings say. */
+/** Never fails for the disk's sake: a cache that cannot be used is none. */
+async function openCache(
+  { cacheDiskBytes, stateDir }: Settings,
+  { clock, rng, log }: DaemonComponents,
+): Promise<DiskCache | undefined> {
+  if (cacheDiskBytes === 0) return undefined;
+  const where = { directory: join(stateDir, 'cache'), budgetBytes: cacheDiskBytes };
+  return openDiskCache({ disk: nodeDisk, clock, rng, log }, where);
+}
+
 async function ensureVolumes(
   volumes: Volumes,
   wanted: readonly VolumeSetting[],
@@ -225,12 +242,19 @@ async function ensureVolumes(
   }
 }
 
-function statusSource(database: Database): StatusSource {
+function databaseSource(database: Database): DatabaseSource {
   return {
     barrier: () => database.barrier(),
+    get roots() {
+      return database.roots;
+    },
+    collect: (onProgress) => database.collect(onProgress),
     status() {
       const status = database.status();
-      return { ...status, cache: { memory: { ...status.cache.memory } } };
+      const { memory, disk } = status.cache;
+      const none = { budgetBytes: 0, bytes: 0 };
+      const diskCache = disk === undefined ? none : { ...disk, failed: disk.failed ? 1 : 0 };
+      return { ...status, cache: { memory: { ...memory }, disk: diskCache } };
     },
   };
 }

@@ -5,7 +5,8 @@ import { systemClock, systemRng } from '../base/system.ts';
 import type { DaemonComponents } from '../daemon.ts';
 import { readPassphrase } from './passphrase.ts';
 import { createPinoLog } from './pino-log.ts';
-import { type CommandContext, readVersion } from './program.ts';
+import type { CommandContext } from './command-context.ts';
+import { readVersion } from './program.ts';
 import { createProgress } from './progress.ts';
 import type { Settings } from './settings.ts';
 

@@ -2,7 +2,7 @@
 
 import { createStore } from '../daemon.ts';
 import { realComponents } from './components.ts';
-import type { CommandContext } from './program.ts';
+import type { CommandContext } from './command-context.ts';
 import type { Settings } from './settings.ts';
 
 export async function runInit(settings: Settings, context: CommandContext): Promise<void> {

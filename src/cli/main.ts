@@ -2,7 +2,8 @@
 // code.
 
 import { errorText, EXIT_DONE, exitCodeOf } from './exit-codes.ts';
-import { type CommandContext, runProgram } from './program.ts';
+import type { CommandContext } from './command-context.ts';
+import { runProgram } from './program.ts';
 
 const args = process.argv.slice(2);
 const context: CommandContext = {

@@ -1,108 +1,17 @@
-// The command line: which commands there are, what they take, and how each is started.
+// The command line: parses the words into a command of commands.ts and its settings, and runs it.
 //
-// A command's code is imported when it runs, so that `varve status` does not load an S3 client.
 // Commands return when they are done and throw what went wrong; main.ts alone turns that into an
 // exit code.
 
 import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { messageOf, StorageError } from '../base/errors.ts';
+import { COMMAND_GROUPS, COMMANDS, type CommandSpec } from './commands.ts';
+import type { CommandContext } from './command-context.ts';
 import { type ConfigFile, type Environment, parseConfig } from './config-file.ts';
-import { anchorPaths, resolveSettings, SETTING_SPECS } from './settings.ts';
-import type { FlagValues, SettingSpec, Settings, SettingUser } from './settings.ts';
-
-/** The world as a command sees it: main.ts gives the real one, tests another. */
-export interface CommandContext {
-  readonly env: Environment;
-  /** One line or a block for scripts and pipes; no newline is added. */
-  readonly print: (text: string) => void;
-  readonly printError: (text: string) => void;
-}
-
-/** The admin socket of the server that keeps its state there. */
-export function adminSocketPath(stateDir: string): string {
-  return join(stateDir, 'admin.sock');
-}
-
-interface CommandSpec {
-  readonly name: string;
-  readonly summary: string;
-  readonly user: SettingUser;
-  readonly options?: readonly (readonly [flag: string, meaning: string])[];
-  readonly run: (
-    settings: Settings,
-    context: CommandContext,
-    args: readonly string[],
-    options: Readonly<Record<string, unknown>>,
-  ) => Promise<void>;
-}
-
-const COMMANDS: readonly CommandSpec[] = [
-  {
-    name: 'init',
-    summary: 'create a store; refuses one that exists',
-    user: 'init',
-    run: async (settings, context) => (await import('./init.ts')).runInit(settings, context),
-  },
-  {
-    name: 'serve',
-    summary: 'serve the volumes of a store',
-    user: 'serve',
-    run: async (settings, context) => (await import('./serve.ts')).runServe(settings, context),
-  },
-  {
-    name: 'status',
-    summary: 'show what a running server does',
-    user: 'client',
-    options: [['--json', 'as JSON, for scripts']],
-    run: async (settings, context, _args, { json }) =>
-      (await import('./status.ts')).runStatus(settings, context, json === true),
-  },
-  {
-    name: 'flush',
-    summary: 'return when all that was written is durable',
-    user: 'client',
-    run: async (settings) => (await import('./flush.ts')).runFlush(settings),
-  },
-];
-
-const VOLUME_COMMANDS: readonly CommandSpec[] = [
-  {
-    name: 'create <name> <size>',
-    summary: 'make a volume, empty and as large as SIZE (10G)',
-    user: 'client',
-    run: async (settings, context, [name, size]) =>
-      (await import('./volume.ts')).runVolumeCreate(settings, context, name!, size!),
-  },
-  {
-    name: 'list',
-    summary: 'list the volumes',
-    user: 'client',
-    options: [['--json', 'as JSON, for scripts']],
-    run: async (settings, context, _args, { json }) =>
-      (await import('./volume.ts')).runVolumeList(settings, context, json === true),
-  },
-  {
-    name: 'resize <name> <size>',
-    summary: 'change the size of a volume',
-    user: 'client',
-    options: [['--force', 'also shrink it: what lies past the new end is lost']],
-    run: async (settings, context, [name, size], { force }) =>
-      (await import('./volume.ts')).runVolumeResize(settings, context, {
-        name: name!,
-        size: size!,
-        force: force === true,
-      }),
-  },
-  {
-    name: 'delete <name>',
-    summary: 'delete a volume and all it holds',
-    user: 'client',
-    run: async (settings, context, [name]) =>
-      (await import('./volume.ts')).runVolumeDelete(settings, context, name!),
-  },
-];
+import { anchorPaths, checkServeSettings, resolveSettings, SETTING_SPECS } from './settings.ts';
+import type { FlagValues, SettingSpec, Settings } from './settings.ts';
 
 /**
  * Parses `args` (without the interpreter and the script) and runs the command. Throws `invalid` for
@@ -114,8 +23,10 @@ export async function runProgram(args: readonly string[], context: CommandContex
     .description('Block devices on an object store, with barriers that are really durable.')
     .version(version, '--version');
   for (const spec of COMMANDS) addCommand(program, spec, context);
-  const volume = program.command('volume').description('create, list, resize, delete volumes');
-  for (const spec of VOLUME_COMMANDS) addCommand(volume, spec, context);
+  for (const { name, summary, commands } of COMMAND_GROUPS) {
+    const group = program.command(name).description(summary);
+    for (const spec of commands) addCommand(group, spec, context);
+  }
   program
     .command('version')
     .description('print the version')
@@ -190,6 +101,7 @@ function defineCommand(
     const options = command.opts<Record<string, unknown>>();
     const config = await readConfig(options['config'], context.env);
     const settings = resolveSettings(flagValues(command, specs), config);
+    if (spec.user === 'serve') checkServeSettings(settings);
     await spec.run(settings, context, command.args, options);
   });
 }

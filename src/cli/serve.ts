@@ -8,7 +8,7 @@ import { StorageError } from '../base/errors.ts';
 import { type Daemon, type DaemonComponents, startDaemon } from '../daemon.ts';
 import { realComponents } from './components.ts';
 import { EXIT_FAILED } from './exit-codes.ts';
-import type { CommandContext } from './program.ts';
+import type { CommandContext } from './command-context.ts';
 import type { Settings } from './settings.ts';
 
 export async function runServe(settings: Settings, context: CommandContext): Promise<void> {

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parseConfig } from './config-file.ts';
-import { anchorPaths, type FlagValues, resolveSettings, SETTING_SPECS } from './settings.ts';
+import {
+  anchorPaths,
+  checkServeSettings,
+  type FlagValues,
+  resolveSettings,
+  SETTING_SPECS,
+} from './settings.ts';
 
 function resolve(flags: FlagValues, text?: string): ReturnType<typeof resolveSettings> {
   return resolveSettings(flags, text === undefined ? undefined : parseConfig('v.toml', text, {}));
@@ -24,6 +30,8 @@ test('without flags and file there are defaults for all but the store', () => {
   assert.equal(settings.branch, 'main');
   assert.equal(settings.durability, 'store');
   assert.equal(settings.cacheMemoryBytes, 256 * 2 ** 20);
+  assert.equal(settings.cacheDiskBytes, 0);
+  assert.equal(settings.snapshot, undefined);
   assert.deepEqual(settings.nbd, []);
   assert.ok(settings.stateDir.endsWith('/varve-state'));
 });
@@ -77,10 +85,22 @@ test('a complaint names the line of the file, or the flag', () => {
     /^v\.toml:2: volumes\.a: "x" is not a size/,
   );
   assert.match(complaint({ 'cache.memory': 'lots' }), /^--cache-memory: "lots" is not a size/);
+  assert.match(complaint({ 'cache.disk': 'lots' }), /^--cache-disk: "lots" is not a size/);
   assert.match(complaint({ volumes: ['disk=huge'] }), /^--volume: "huge" is not a size/);
   assert.match(complaint({ volumes: ['disk'] }), /^--volume: "disk" must be NAME=SIZE/);
   assert.match(complaint({ nbd: ['nowhere:x'] }), /^--nbd: .*nowhere:x.*HOST:PORT/);
   assert.match(complaint({ 's3.endpoint': 'ftp://x' }), /^--s3-endpoint: /);
+});
+
+test('a snapshot is served read-only or not at all', () => {
+  assert.throws(() => checkServeSettings(resolve({ snapshot: 's' })), /--read-only/);
+  checkServeSettings(resolve({ snapshot: 's', 'read-only': true }));
+  checkServeSettings(resolve({}));
+  assert.equal(
+    resolve({}, 'snapshot = "s"').snapshot,
+    's',
+    'a client takes the file without flags',
+  );
 });
 
 test('paths in a file are relative to the file, flags to the working directory', () => {

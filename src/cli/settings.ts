@@ -42,6 +42,7 @@ const schema = z.strictObject({
   durability: z.enum(DURABILITIES).default('store'),
   'passphrase-file': text.optional(),
   'read-only': z.boolean().default(false),
+  snapshot: text.optional(),
   nbd: z.array(address).default([]),
   volumes: z.record(text, bytes).default({}),
   init: z
@@ -50,7 +51,7 @@ const schema = z.strictObject({
       compression: z.enum(COMPRESSIONS).default('lz4'),
     })
     .prefault({}),
-  cache: z.strictObject({ memory: bytes.prefault('256M') }).prefault({}),
+  cache: z.strictObject({ memory: bytes.prefault('256M'), disk: bytes.prefault(0) }).prefault({}),
   s3: z
     .strictObject({ endpoint: z.url({ protocol: /^https?$/ }).optional(), region: text.optional() })
     .prefault({}),
@@ -77,11 +78,15 @@ export interface Settings {
   readonly passphraseFile: string | undefined;
   /** Serves what the branch holds now; fences nobody, makes no volumes. */
   readonly readOnly: boolean;
+  /** What is served instead of the branch's head; only with `readOnly`. */
+  readonly snapshot: string | undefined;
   readonly nbd: readonly NbdAddress[];
   readonly volumes: readonly VolumeSetting[];
   readonly cipher: (typeof CIPHERS)[number];
   readonly compression: (typeof COMPRESSIONS)[number];
   readonly cacheMemoryBytes: number;
+  /** 0: no disk cache. */
+  readonly cacheDiskBytes: number;
   readonly s3: { readonly endpoint: string | undefined; readonly region: string | undefined };
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly logFormat: (typeof LOG_FORMATS)[number];
@@ -117,11 +122,15 @@ export const SETTING_SPECS: readonly SettingSpec[] = [
   ]),
   spec('passphrase-file', '--passphrase-file <file>', 'instead of VARVE_PASSPHRASE', OPENERS),
   spec('read-only', '--read-only', 'serve what is there, change nothing', ['serve']),
+  spec('snapshot', '--snapshot <name>', 'serve this snapshot, with --read-only', ['serve']),
   many('nbd', '--nbd <address>', 'serve NBD on HOST:PORT or unix:PATH; may be repeated'),
   many('volumes', '--volume <name=size>', 'make this volume if it is missing; may be repeated'),
   spec('init.cipher', '--cipher <name>', CIPHERS.join(' or '), ['init']),
   spec('init.compression', '--compression <name>', COMPRESSIONS.join(', '), ['init']),
   spec('cache.memory', '--cache-memory <size>', 'plaintext cache (default: 256M)', ['serve']),
+  spec('cache.disk', '--cache-disk <size>', 'cache in the state directory (default: 0, none)', [
+    'serve',
+  ]),
   spec('s3.endpoint', '--s3-endpoint <url>', 'another S3 server, path-style', OPENERS),
   spec('s3.region', '--s3-region <name>', 'instead of AWS_REGION', OPENERS),
   spec('log.level', '--log-level <level>', `${LOG_LEVELS.join(', ')} (default: info)`, ALL),
@@ -155,6 +164,16 @@ export function resolveSettings(flags: FlagValues, file: ConfigFile | undefined)
   check(fromFlags, (path) => `${flagOf(path)}: `);
   if (file !== undefined) check(file.data, (path) => `${file.where(path)}: ${keyOf(path)}: `);
   return toSettings(schema.parse(mergeTrees(file?.data ?? {}, fromFlags)));
+}
+
+/**
+ * What must fit together where a branch is served. Clients may read the same file: they need not
+ * repeat the flags that go with it.
+ */
+export function checkServeSettings({ snapshot, readOnly }: Settings): void {
+  if (snapshot === undefined || readOnly) return;
+  const why = `a snapshot cannot be written: say --read-only to serve "${snapshot}"`;
+  throw new StorageError('invalid', `${why}, or make a branch from it`);
 }
 
 /**
@@ -243,11 +262,13 @@ function toSettings(data: z.output<typeof schema>): Settings {
     durability: data.durability,
     passphraseFile: data['passphrase-file'],
     readOnly: data['read-only'],
+    snapshot: data.snapshot,
     nbd: data.nbd,
     volumes: Object.entries(data.volumes).map(([name, sizeBytes]) => ({ name, sizeBytes })),
     cipher: data.init.cipher,
     compression: data.init.compression,
     cacheMemoryBytes: data.cache.memory,
+    cacheDiskBytes: data.cache.disk,
     s3: { endpoint: data.s3.endpoint, region: data.s3.region },
     logLevel: data.log.level,
     logFormat: data.log.format,

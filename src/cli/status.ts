@@ -1,8 +1,8 @@
 // `varve status [--json]`: what the running server does, for people or for scripts.
 
-import { createAdminClient } from '../server/http/client.ts';
 import type { StatusReport } from '../server/http/report.ts';
-import { adminSocketPath, type CommandContext } from './program.ts';
+import type { CommandContext } from './command-context.ts';
+import { runningServer } from './running-server.ts';
 import type { Settings } from './settings.ts';
 import { formatSize } from './size.ts';
 import { formatTable } from './text-table.ts';
@@ -13,8 +13,7 @@ export async function runStatus(
   context: CommandContext,
   asJson: boolean,
 ): Promise<void> {
-  const client = createAdminClient(adminSocketPath(settings.stateDir));
-  const report = await whileWaiting('asking the server', client.status());
+  const report = await whileWaiting('asking the server', runningServer(settings).status());
   context.print(asJson ? `${JSON.stringify(report, null, 2)}\n` : formatStatus(report));
 }
 
@@ -23,11 +22,12 @@ export function formatStatus(report: StatusReport): string {
   const { put, get, list, head, delete: deletes, bytesUp, bytesDown } = report.store;
   const facts = [
     ['version', report.version],
-    ['branch', `${report.branch}, epoch ${report.epoch}`],
+    ['branch', branchText(report)],
     ['durability', report.durability],
     ['commits', `${report.acknowledged} acknowledged, ${report.durable} durable in the store`],
     ['store trails by', lag],
     ['barriers', String(report.barriers)],
+    ...collectionFacts(report),
     ['requests', `${put} PUT, ${get} GET, ${list} LIST, ${head} HEAD, ${deletes} DELETE`],
     ['traffic', `${formatSize(bytesUp)} up, ${formatSize(bytesDown)} down`],
     ...Object.entries(report.cache).map(([tier, numbers]) => [
@@ -39,6 +39,25 @@ export function formatStatus(report: StatusReport): string {
     ...report.faces.map(({ kind, uri }) => [kind, uri]),
   ];
   return formatTable(facts, []) + causeTable(report) + volumeTable(report);
+}
+
+function branchText({ branch, snapshot, epoch }: StatusReport): string {
+  return snapshot === undefined ? `${branch}, epoch ${epoch}` : `${branch}, snapshot ${snapshot}`;
+}
+
+function collectionFacts({ collection }: StatusReport): readonly (readonly string[])[] {
+  const { storedBytes, liveBytes, pinnedBytes, waits } = collection;
+  const { movedBytes, deletedObjects, deletedBytes } = collection;
+  const sizes = [
+    `${formatSize(storedBytes ?? 0)} stored`,
+    `${formatSize(liveBytes ?? 0)} live`,
+    `${formatSize(pinnedBytes ?? 0)} kept by snapshots`,
+  ];
+  const freed = `${deletedObjects} objects of ${formatSize(deletedBytes)} freed`;
+  return [
+    ...(storedBytes === undefined ? [] : [['space', sizes.join(', ')]]),
+    ['collection', `${freed}, ${formatSize(movedBytes)} moved, writers waited ${waits} times`],
+  ];
 }
 
 /** A number whose name ends in its unit is shown in that unit. */

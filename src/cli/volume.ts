@@ -1,8 +1,8 @@
 // `varve volume create | list | resize | delete`: asks the running server, prints what came of it.
 
-import { type AdminClient, createAdminClient } from '../server/http/client.ts';
 import type { VolumeUsageReport } from '../server/http/report.ts';
-import { adminSocketPath, type CommandContext } from './program.ts';
+import type { CommandContext } from './command-context.ts';
+import { runningServer } from './running-server.ts';
 import type { Settings } from './settings.ts';
 import { formatSize, parseSize } from './size.ts';
 import { formatTable } from './text-table.ts';
@@ -14,7 +14,7 @@ export async function runVolumeCreate(
   name: string,
   size: string,
 ): Promise<void> {
-  const creating = client(settings).createVolume(name, parseSize(size));
+  const creating = runningServer(settings).createVolume(name, parseSize(size));
   const made = await whileWaiting(`creating ${name}`, creating);
   context.print(`created ${made.name}, ${formatSize(made.sizeBytes)}\n`);
 }
@@ -24,7 +24,7 @@ export async function runVolumeList(
   context: CommandContext,
   asJson: boolean,
 ): Promise<void> {
-  const volumes = await whileWaiting('adding up volumes', client(settings).listVolumes());
+  const volumes = await whileWaiting('adding up volumes', runningServer(settings).listVolumes());
   context.print(asJson ? `${JSON.stringify(volumes, null, 2)}\n` : volumeTable(volumes));
 }
 
@@ -39,7 +39,7 @@ export async function runVolumeResize(
   context: CommandContext,
   { name, size, force }: ResizeRequest,
 ): Promise<void> {
-  const resizing = client(settings).resizeVolume(name, parseSize(size), force);
+  const resizing = runningServer(settings).resizeVolume(name, parseSize(size), force);
   const now = await whileWaiting(`resizing ${name}`, resizing);
   context.print(`resized ${now.name} to ${formatSize(now.sizeBytes)}\n`);
 }
@@ -49,7 +49,7 @@ export async function runVolumeDelete(
   context: CommandContext,
   name: string,
 ): Promise<void> {
-  await whileWaiting(`deleting ${name}`, client(settings).removeVolume(name));
+  await whileWaiting(`deleting ${name}`, runningServer(settings).removeVolume(name));
   context.print(`deleted ${name}\n`);
 }
 
@@ -62,8 +62,4 @@ function volumeTable(volumes: readonly VolumeUsageReport[]): string {
     one.description,
   ]);
   return formatTable([['NAME', 'SIZE', 'USED', 'DESCRIPTION'], ...rows], [1, 2]);
-}
-
-function client(settings: Settings): AdminClient {
-  return createAdminClient(adminSocketPath(settings.stateDir));
 }

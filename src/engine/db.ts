@@ -5,11 +5,12 @@
 
 import { assert } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
-import { isStorageError, type StorageError } from '../base/errors.ts';
+import { isStorageError, StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Maybe } from '../base/maybe.ts';
 import type { Rng } from '../base/rng.ts';
 import { BlockCache } from '../cache/block-cache.ts';
+import type { DiskCache } from '../cache/disk/disk-cache.ts';
 import type { Keyring } from '../codec/keyring.ts';
 import type { Sealer } from '../codec/sealer.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
@@ -18,6 +19,8 @@ import { FileEraser } from './file-eraser.ts';
 import { FileReader } from './file-reader.ts';
 import { FileWriter } from './file-writer.ts';
 import { HOLE, ZERO } from './format/pointer.ts';
+import type { Follower } from './follow/follower.ts';
+import { openFollower } from './follow/open-follower.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { CollectProgress, CollectReport } from './gc/collector.ts';
 import { Grace } from './gc/grace.ts';
@@ -41,6 +44,10 @@ export type { FileExtent } from './extents.ts';
 export type { DatabaseStatus } from './status.ts';
 export type { CollectProgress, CollectReport } from './gc/collector.ts';
 export type { BranchInfo, Roots, SnapshotInfo } from './roots.ts';
+export { type CheckProgress, checkStore } from './check/check-store.ts';
+export type { CheckError, CheckReport } from './check/report.ts';
+export { isRepairable, repairBranch, type RepairReport } from './check/repair.ts';
+export { salvage, type SalvageReport } from './check/salvage.ts';
 
 export interface DatabaseComponents {
   readonly store: ObjectStore;
@@ -48,11 +55,16 @@ export interface DatabaseComponents {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Log;
+  /** Sealed frames on a local disk, if there is one. The caller closes it, after the database. */
+  readonly diskCache?: DiskCache | undefined;
   /** The store's root, if it is open already: the passphrase is then not tried again. */
   readonly root?: StoreRoot;
 }
 
-/** Opens a branch. Writers fence their predecessor; see recovery.ts. */
+/**
+ * Opens a branch. Writers fence their predecessor, see recovery.ts; followers take a lease, see
+ * follow/.
+ */
 export async function openDatabase(
   components: DatabaseComponents,
   settings: Pick<DatabaseSettings, 'passphrase'> & Partial<DatabaseSettings>,
@@ -64,6 +76,16 @@ export async function openDatabase(
   const branch = await findBranch(store, keyring, full.branch);
   const manifests = createManifestChain(store, keyring, rng, branch);
   const tree = new Tree(full.mapCacheBytes, full.frameTableCacheBytes);
+  const base = { format, keyring, manifests, tree };
+  if (full.snapshot !== undefined && !full.readOnly) {
+    throw new StorageError('invalid', 'a snapshot is served read-only: say so, or restore it');
+  }
+  if (full.readOnly && (full.followIntervalMs ?? full.snapshot) !== undefined) {
+    const following = await openFollower({ ...components, ...base }, branch, full);
+    const { root: held, position } = following.follower;
+    const recovered = { epoch: position.epoch, root: held, position };
+    return new Database(components, full, { ...base, ...following, recovered });
+  }
   const recovered = await recover(
     { store, keyring, rng, log, manifests },
     {
@@ -81,31 +103,29 @@ export async function openDatabase(
   const { number, manifest } = recovered.root;
   if (full.readOnly) await tables.preload(tree.runs);
   else await asWriter(manifests, { number, epoch: manifest.epoch }, () => tables.preload(tree.runs));
-  return new Database(components, full, {
-    format,
-    keyring,
-    lineage,
-    manifests,
-    tree,
-    tables,
-    recovered,
-  });
+  const grace = new Grace();
+  return new Database(components, full, { ...base, store, grace, lineage, tables, recovered });
 }
 
 interface Opened {
+  readonly store: ObjectStore;
   readonly format: StoreFormat;
   readonly keyring: Keyring;
   readonly lineage: Lineage;
   readonly manifests: ManifestChain;
   readonly tree: Tree;
   readonly tables: Tables;
+  readonly grace: Grace;
   readonly recovered: Recovered;
+  /** Of a branch that is followed. */
+  readonly follower?: Follower;
 }
 
 export class Database {
   readonly readOnly: boolean;
   /**
-   * Resolves when the engine has stopped by itself: fenced, or damage that it met while writing.
+   * Resolves when the engine has stopped by itself: fenced, or damage that it met while writing or
+   * following.
    */
   readonly failed: Promise<StorageError>;
   readonly #clock: Clock;
@@ -113,28 +133,33 @@ export class Database {
   readonly #epoch: number;
   readonly #tree: Tree;
   readonly #cache: BlockCache;
-  readonly #grace = new Grace();
+  readonly #diskCache: DiskCache | undefined;
+  readonly #grace: Grace;
   readonly #reader: FileReader;
   /** Undefined when the branch is served read-only. */
   readonly #writer: Writer | undefined;
   readonly #files: { readonly writer: FileWriter; readonly eraser: FileEraser } | undefined;
   readonly #roots: Roots | undefined;
+  readonly #follower: Follower | undefined;
   #acknowledged: number;
   #closed = false;
 
   constructor(components: DatabaseComponents, settings: DatabaseSettings, opened: Opened) {
-    const { tree, recovered } = opened;
+    const { tree, recovered, grace, follower } = opened;
     this.readOnly = settings.readOnly;
     this.#clock = components.clock;
     this.#branchName = settings.branch;
     this.#epoch = recovered.epoch;
     this.#tree = tree;
+    this.#grace = grace;
+    this.#follower = follower;
     const cache = new BlockCache({ budgetBytes: settings.cacheMemoryBytes });
     this.#cache = cache;
-    const shared = { ...components, ...opened, cache, grace: this.#grace };
+    this.#diskCache = components.diskCache;
+    const shared = { ...components, ...opened, cache };
     const writer = settings.readOnly ? undefined : new Writer(shared, settings, starting(recovered));
     this.#writer = writer;
-    this.failed = writer?.failed ?? new Promise(() => {});
+    this.failed = writer?.failed ?? follower?.failed ?? new Promise(() => {});
     this.#acknowledged = recovered.position.nextSegment - 1;
     const frames = new FrameReader(shared);
     this.#reader = new FileReader({
@@ -155,7 +180,7 @@ export class Database {
       frames,
       segmentBlocks: writer.log.blocksMax,
     });
-    const eraser = new FileEraser({ tree, cache, grace: this.#grace, admission, writer: files });
+    const eraser = new FileEraser({ tree, cache, grace, admission, writer: files });
     this.#files = { writer: files, eraser };
   }
 
@@ -174,7 +199,20 @@ export class Database {
 
   /** Fills `target` from byte `offset`. Borrowed until the call settles. */
   read(inode: number, offset: number, target: Uint8Array): Maybe<void> {
-    return this.#held(this.#reader.read(inode, offset, target));
+    const reading = this.#reader.read(inode, offset, target);
+    return reading instanceof Promise
+      ? this.#readSlowly(reading, inode, offset, target)
+      : undefined;
+  }
+
+  /** Apart, so that a read from memory allocates no closure. */
+  #readSlowly(
+    reading: Promise<void>,
+    inode: number,
+    offset: number,
+    target: Uint8Array,
+  ): Promise<void> {
+    return this.#hold(reading, () => this.#reader.read(inode, offset, target));
   }
 
   /**
@@ -201,12 +239,14 @@ export class Database {
   ): Maybe<readonly FileExtent[]> {
     const known = extentsFromMemory(this.#tree, inode, offset, lengthBytes, max);
     if (known !== undefined) return known;
-    return this.#held(extentsOf(this.#tree, this.#reader, inode, offset, lengthBytes, max));
+    const walk = () => extentsOf(this.#tree, this.#reader, inode, offset, lengthBytes, max);
+    return this.#hold(walk(), walk);
   }
 
   /** Bytes of a file that are stored, before compression. Walks the file's maps. */
   usedBytes(inode: number): Promise<number> {
-    return this.#hold(usedBytesOf(this.#tree, this.#reader, inode));
+    const walk = () => usedBytesOf(this.#tree, this.#reader, inode);
+    return this.#hold(walk(), walk);
   }
 
   /** Brings `[offset, end)` into the cache. */
@@ -216,7 +256,8 @@ export class Database {
 
   /** The value of a named record, or undefined. Owned by the engine: not to be changed. */
   meta(name: string): Promise<Uint8Array | undefined> {
-    return this.#hold(this.#tree.meta(name));
+    const look = () => this.#tree.meta(name);
+    return this.#hold(look(), look);
   }
 
   /** Sets a named record; undefined deletes it. Ordered with all other changes. */
@@ -244,17 +285,29 @@ export class Database {
     this.#acknowledged = log.durableSegment;
   }
 
+  /** A follower reads on to what the store holds at the time of the call. */
+  async refresh(): Promise<void> {
+    await this.#follower?.refresh();
+  }
+
+  /** Called when a follower finds that named records may have changed; again if it rejects. */
+  onRecords(listener: () => Promise<void>): void {
+    this.#follower?.onRecords(listener);
+  }
+
   status(): DatabaseStatus {
     const now = this.#clock.monotonicMs();
     const { log, maintenance, collector, trash } = this.#writer ?? {};
     const lag = log?.lag();
-    const found = collector?.found;
+    const space = collector?.space;
+    const position = this.#follower?.position;
+    const acknowledged = position === undefined ? this.#acknowledged : position.nextSegment - 1;
     return {
       branch: this.#branchName,
-      epoch: this.#epoch,
+      epoch: position?.epoch ?? this.#epoch,
       durability: 'store',
-      acknowledged: this.#acknowledged,
-      durable: log?.durableSegment ?? this.#acknowledged,
+      acknowledged,
+      durable: log?.durableSegment ?? acknowledged,
       lagBytes: lag?.bytes ?? 0,
       lagSeconds: lag?.sinceMs === undefined ? 0 : (now - lag.sinceMs) / 1000,
       barriers: log?.counters.barriers ?? 0,
@@ -263,15 +316,16 @@ export class Database {
       compactions: maintenance?.counters.compactions ?? 0,
       runs: this.#tree.runs.length,
       collection: {
-        storedBytes: found?.storedBytes,
-        liveBytes: found?.liveBytes,
-        pinnedBytes: found?.pinnedBytes,
+        storedBytes: space?.storedBytes,
+        liveBytes: space?.liveBytes,
+        pinnedBytes: space?.pinnedBytes,
         movedBytes: collector?.counters.movedBytes ?? 0,
         waits: collector?.counters.waits ?? 0,
         deletedObjects: trash?.counters.deletedObjects ?? 0,
         deletedBytes: trash?.counters.deletedBytes ?? 0,
       },
-      cache: { memory: this.#cache.stats() },
+      following: this.#follower?.status(),
+      cache: { memory: this.#cache.stats(), disk: this.#diskCache?.stats() },
     };
   }
 
@@ -288,22 +342,25 @@ export class Database {
     assert(!this.#closed, 'a database is closed once');
     this.#closed = true;
     await this.#writer?.close();
-  }
-
-  #held<T>(reading: Maybe<T>): Maybe<T> {
-    return reading instanceof Promise ? this.#hold(reading) : reading;
+    await this.#follower?.stop();
   }
 
   /**
    * Counts a reader that waits, so that nothing is deleted under it. What a deposed writer finds
-   * missing, its successor has deleted.
+   * missing, its successor has deleted. A follower that finds something missing looks `again`, once,
+   * if it had fallen behind the writer.
    */
-  async #hold<T>(reading: Promise<T>): Promise<T> {
+  async #hold<T>(reading: Promise<T>, again?: () => Maybe<T>): Promise<T> {
+    const follower = this.#follower;
+    const view = follower?.view;
     try {
       return await this.#grace.hold(reading);
     } catch (error) {
-      if (isStorageError(error, 'corrupt')) await this.#writer?.throwIfDeposed();
-      throw error;
+      if (!isStorageError(error, 'corrupt')) throw error;
+      await this.#writer?.throwIfDeposed();
+      if (again === undefined || follower === undefined || view === undefined) throw error;
+      if (!(await follower.hasMoved(view))) throw error;
+      return await this.#hold(Promise.resolve(again()));
     }
   }
 

@@ -1,5 +1,5 @@
-// Blocks of durable segments that no cache holds: which frames, one ranged GET for neighbours,
-// unseal, cache.
+// Blocks of durable segments that the memory cache does not hold: which frames, one read of the disk
+// cache or one ranged GET for neighbours, unseal, cache.
 //
 // Concurrent misses on a frame share one fetch. The bytes under way are bounded; who comes later
 // waits.
@@ -7,12 +7,13 @@
 import { isStorageError, messageOf, StorageError } from '../base/errors.ts';
 import { Semaphore } from '../base/semaphore.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
+import type { DiskCache } from '../cache/disk/disk-cache.ts';
 import { SingleFlight } from '../cache/single-flight.ts';
 import { FrameKind } from '../codec/frame.ts';
 import type { Keyring } from '../codec/keyring.ts';
 import type { Sealer } from '../codec/sealer.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
-import type { FrameTable } from './format/frame-table.ts';
+import { type FrameTable, lengthsOf } from './format/frame-table.ts';
 import { BLOCK_BYTES, blockOf, segmentOf } from './format/pointer.ts';
 import type { Lineage } from './manifest/lineage.ts';
 import type { Tree } from './tree.ts';
@@ -38,6 +39,8 @@ export interface FrameReaderComponents {
   readonly keyring: Keyring;
   readonly tree: Tree;
   readonly cache: BlockCache;
+  /** Sealed frames on a local disk. What it gives is verified like what the store gives. */
+  readonly diskCache?: DiskCache | undefined;
   readonly lineage: Lineage;
 }
 
@@ -46,6 +49,8 @@ interface FrameRange {
   readonly table: FrameTable;
   readonly start: number;
   readonly end: number;
+  /** The disk cache had all of its frames. */
+  readonly onDisk: boolean;
 }
 
 export class FrameReader {
@@ -101,11 +106,13 @@ export class FrameReader {
         copies.push(copyOut(flying, miss, block, table, target));
         continue;
       }
-      if (range?.segment === segment && frame === range.end && fits(range, frame)) {
+      const onDisk = this.#c.diskCache?.has(table.salt, frame) ?? false;
+      const isNext = range?.segment === segment && frame === range.end && onDisk === range.onDisk;
+      if (range !== undefined && isNext && fits(range, frame)) {
         range = { ...range, end: frame + 1 };
       } else {
         start();
-        range = { segment, table, start: frame, end: frame + 1 };
+        range = { segment, table, start: frame, end: frame + 1, onDisk };
       }
       waiting.push(want);
     }
@@ -136,43 +143,74 @@ export class FrameReader {
     return flights;
   }
 
-  async #fetchRange({ segment, table, start, end }: FrameRange): Promise<Uint8Array> {
-    const { store, keyring, sealer, cache, lineage } = this.#c;
+  async #fetchRange(range: FrameRange): Promise<Uint8Array> {
+    const { segment, table, start, end } = range;
+    const { cache } = this.#c;
     const firstBlock = start * table.blocksPerFrame;
     const blocks = Math.min(table.blocks, end * table.blocksPerFrame) - firstBlock;
-    const plainBytes = blocks * BLOCK_BYTES;
-    await this.#budget.acquire(plainBytes);
+    const plain = new Uint8Array(blocks * BLOCK_BYTES);
+    await this.#budget.acquire(plain.length);
     try {
-      const name = lineage.segmentName(segment, table);
-      const range = { start: table.offsets[start]!, end: table.offsets[end]! };
-      const { bytes } = await store.get(name, range, { cause: 'read' });
-      if (bytes.length !== range.end - range.start) {
-        throw new StorageError('corrupt', `${name} ends early, after ${bytes.length} bytes`);
-      }
-      const sealedLengths = new Uint32Array(end - start);
-      for (let f = start; f < end; f++) {
-        sealedLengths[f - start] = table.offsets[f + 1]! - table.offsets[f]!;
-      }
-      const plain = new Uint8Array(plainBytes);
-      const lengths = await sealer.unseal({
-        seal: keyring.sealFor(name, table.salt, table.cipher),
-        kind: FrameKind.data,
-        firstIndex: start,
-        sealed: bytes,
-        sealedLengths,
-        target: plain,
-      });
-      if (lengths.reduce((sum, length) => sum + length, 0) !== plainBytes) {
-        throw new StorageError('corrupt', `frames of ${name} have another length than their table`);
-      }
+      const known = range.onDisk && (await this.#readDisk(range, plain));
+      if (!known) await this.#readStore(range, plain);
       cache.insertRun(segment, firstBlock, blocks, plain, 0);
       return plain;
     } catch (error) {
       throw asReadError(error, segment);
     } finally {
-      this.#budget.release(plainBytes);
+      this.#budget.release(plain.length);
     }
   }
+
+  /** False when the disk cache has not got all of it after all, or not what was put there. */
+  async #readDisk(range: FrameRange, plain: Uint8Array): Promise<boolean> {
+    const { table, start, end } = range;
+    const diskCache = this.#c.diskCache!;
+    const sealed = new Uint8Array(table.offsets[end]! - table.offsets[start]!);
+    if (!(await diskCache.read(table.salt, start, lengthsIn(range), sealed))) return false;
+    try {
+      await this.#unseal(range, sealed, plain);
+      return true;
+    } catch (error) {
+      if (!isStorageError(error, 'corrupt')) throw error;
+      diskCache.forget(table.salt, start, end - start);
+      return false;
+    }
+  }
+
+  async #readStore(range: FrameRange, plain: Uint8Array): Promise<void> {
+    const { store, lineage, diskCache } = this.#c;
+    const { segment, table, start, end } = range;
+    const name = lineage.segmentName(segment, table);
+    const bounds = { start: table.offsets[start]!, end: table.offsets[end]! };
+    const { bytes } = await store.get(name, bounds, { cause: 'read' });
+    if (bytes.length !== bounds.end - bounds.start) {
+      throw new StorageError('corrupt', `${name} ends early, after ${bytes.length} bytes`);
+    }
+    await this.#unseal(range, bytes, plain);
+    diskCache?.insert(table.salt, start, lengthsIn(range), bytes);
+  }
+
+  async #unseal(range: FrameRange, sealed: Uint8Array, target: Uint8Array): Promise<void> {
+    const { keyring, sealer, lineage } = this.#c;
+    const { segment, table, start } = range;
+    const name = lineage.segmentName(segment, table);
+    const lengths = await sealer.unseal({
+      seal: keyring.sealFor(name, table.salt, table.cipher),
+      kind: FrameKind.data,
+      firstIndex: start,
+      sealed,
+      sealedLengths: lengthsIn(range),
+      target,
+    });
+    if (lengths.reduce((sum, length) => sum + length, 0) === target.length) return;
+    throw new StorageError('corrupt', `frames of ${name} have another length than their table`);
+  }
+}
+
+/** Sealed lengths of the range's frames. */
+function lengthsIn({ table, start, end }: FrameRange): Uint32Array {
+  return lengthsOf(table.offsets.subarray(start, end + 1));
 }
 
 const NO_TARGET = new Uint8Array(0);

@@ -139,6 +139,8 @@ export class Maintenance {
   /** Merges everything into one run, so that all counts are exact; resolves when that is done. */
   async mergeAll(): Promise<void> {
     await this.#compacting;
+    // The counts of a single run are exact as they are.
+    if (this.#c.tree.runs.length < 2) return;
     this.#mergeAll = true;
     this.#startCompaction();
     await this.#compacting;

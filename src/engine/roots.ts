@@ -90,7 +90,7 @@ export class Roots {
       const on = this.#manifest.points.filter((point) => point.manifest === entry.manifest);
       if (on.length > 0) {
         const names = on.map((point) => `"${point.name}"`).join(', ');
-        throw new StorageError('invalid', `snapshot "${name}" is what branch ${names} stands on`);
+        throw new StorageError('invalid', `snapshot "${name}" is what branch ${names} stands on: delete that first`);
       }
       await this.#publish(({ snapshots }) => ({
         snapshots: snapshots.filter((one) => one.name !== name),

@@ -1,6 +1,8 @@
 // What the engine tells of itself.
 
 import type { BlockCache } from '../cache/block-cache.ts';
+import type { DiskCache } from '../cache/disk/disk-cache.ts';
+import type { FollowerStatus } from './follow/follower.ts';
 
 export interface DatabaseStatus {
   readonly branch: string;
@@ -33,5 +35,10 @@ export interface DatabaseStatus {
     readonly deletedObjects: number;
     readonly deletedBytes: number;
   };
-  readonly cache: { readonly memory: ReturnType<BlockCache['stats']> };
+  /** Of a read-only server that follows a branch, or serves a snapshot. */
+  readonly following: FollowerStatus | undefined;
+  readonly cache: {
+    readonly memory: ReturnType<BlockCache['stats']>;
+    readonly disk: ReturnType<DiskCache['stats']> | undefined;
+  };
 }

@@ -176,6 +176,19 @@ export class Tree {
     this.#version += 1;
   }
 
+  /**
+   * What a reader follows has moved on: `runs`, with `active` above them. `continues` says that
+   * nothing of what was known before is wrong where `active` is silent.
+   */
+  rebase(active: Memtable, runs: readonly SortedRun[], continues: boolean): void {
+    if (continues) this.freeze();
+    else this.#maps.clear();
+    this.active = active;
+    if (continues) return this.installFlushed(runs);
+    this.runs = runs;
+    this.#version += 1;
+  }
+
   /** Same content in other tables. */
   installCompacted(runs: readonly SortedRun[]): void {
     this.runs = runs;

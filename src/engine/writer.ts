@@ -6,6 +6,7 @@ import { isStorageError, StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Rng } from '../base/rng.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
+import type { DiskCache } from '../cache/disk/disk-cache.ts';
 import type { Keyring } from '../codec/keyring.ts';
 import type { Sealer } from '../codec/sealer.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
@@ -14,6 +15,7 @@ import { Collector } from './gc/collector.ts';
 import type { Grace } from './gc/grace.ts';
 import { Pins } from './gc/pins.ts';
 import { Trash } from './gc/trash.ts';
+import { lengthsOf } from './format/frame-table.ts';
 import { BLOCK_BYTES } from './format/pointer.ts';
 import { CommitLog } from './log/commit-log.ts';
 import { Maintenance } from './maintenance.ts';
@@ -41,6 +43,7 @@ export interface WriterComponents {
   readonly tree: Tree;
   readonly tables: Tables;
   readonly cache: BlockCache;
+  readonly diskCache?: DiskCache | undefined;
   readonly grace: Grace;
 }
 
@@ -70,7 +73,7 @@ export class Writer {
   #paused: { readonly over: Promise<void>; readonly end: () => void } | undefined;
 
   constructor(components: WriterComponents, settings: DatabaseSettings, start: WriterStart) {
-    const { tree, cache, log, lineage, format } = components;
+    const { tree, cache, diskCache, log, lineage, format } = components;
     const failed = Promise.withResolvers<StorageError>();
     this.failed = failed.promise;
     this.epoch = start.epoch;
@@ -106,7 +109,7 @@ export class Writer {
         signal,
         judge,
         onFailed,
-        liveBytes: () => this.collector.found?.liveBytes ?? 0,
+        liveBytes: () => this.collector.space?.liveBytes ?? 0,
         onFlushed: () => this.collector.onFlushed(),
         onMergedAll: () => this.collector.onMergedAll(),
       },
@@ -125,6 +128,9 @@ export class Writer {
           if (segment.relocated !== undefined) return;
           segment.memtable.putSegment(segment.id, table);
           cache.insertRun(segment.id, 0, segment.blocks, segment.arena.plain, 0);
+          const { salt, offsets } = table;
+          const sealed = segment.arena.sealed.subarray(0, offsets.at(-1));
+          diskCache?.insert(salt, 0, lengthsOf(offsets), sealed);
           this.maintenance.onUploaded(table.offsets.at(-1)!);
         },
         onFailed,

@@ -23,8 +23,8 @@ export interface VolumeHandleOptions {
 
 export function createVolumeHandle(options: VolumeHandleOptions): BlockDevice {
   const { database, inode, name, description, sizeBytes } = options;
-  const windowBytesMax = Math.min(READ_AHEAD_BYTES_MAX, options.readAheadBytes);
-  const readAhead = createReadAhead({ deviceBytes: sizeBytes, windowBytesMax });
+  const distanceBytesMax = Math.min(READ_AHEAD_BYTES_MAX, options.readAheadBytes);
+  const readAhead = createReadAhead({ deviceBytes: sizeBytes, distanceBytesMax });
   let open = true;
 
   function check(offset: number, lengthBytes: number): void {

@@ -4,7 +4,8 @@
 //   record = u8 version (1) │ varint inode │ varint sizeBytes
 //   `volumes` = u8 version (1) │ varint next inode │ varint count × text name      the directory
 //
-// A change is durable when its promise resolves. Changes are made one at a time.
+// A change is durable when its promise resolves. Changes are made one at a time. Inode numbers
+// only go up, also across restores: what anyone once knew by a number is never something else.
 
 import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { StorageError } from '../base/errors.ts';
@@ -45,6 +46,11 @@ export interface Volumes extends BlockDeviceDirectory {
   ): Promise<VolumeInfo>;
   /** Refused while a client has it open. */
   remove(name: string): Promise<VolumeInfo>;
+  /**
+   * All volumes become what the snapshot holds. `notFound`; `invalid` while a client has one open.
+   * Meanwhile none can be opened.
+   */
+  restore(snapshot: string): Promise<void>;
   /** Walks the volume's maps. `notFound`. */
   usage(name: string): Promise<VolumeUsage>;
 }
@@ -71,8 +77,10 @@ export async function openVolumes(
 class VolumeTable implements Volumes {
   readonly #database: Database;
   readonly #readAheadBytes: number;
-  readonly #entries = new Map<string, Entry>();
+  #entries = new Map<string, Entry>();
   readonly #changing = new Semaphore(1);
+  /** The tree may hold other volumes than `#entries`: none is opened or changed. */
+  #restoring = false;
   #nextInode = FIRST_INODE;
 
   constructor(database: Database, readAheadBytes: number) {
@@ -81,19 +89,21 @@ class VolumeTable implements Volumes {
   }
 
   async load(): Promise<void> {
+    const entries = new Map<string, Entry>();
     const bytes = await this.#database.meta(DIRECTORY_RECORD);
-    if (bytes === undefined) return;
-    const reader = versioned(bytes, 'the directory of volumes');
-    this.#nextInode = reader.varint();
-    const count = reader.count();
+    const reader = bytes === undefined ? undefined : versioned(bytes, 'the directory of volumes');
+    const nextInode = reader?.varint() ?? FIRST_INODE;
+    const count = reader?.count() ?? 0;
     for (let i = 0; i < count; i++) {
-      const name = reader.text();
+      const name = reader!.text();
       const record = await this.#database.meta(recordName(name));
       if (record === undefined) throw new StorageError('corrupt', `volume "${name}" has no record`);
       const fields = versioned(record, `volume "${name}"`);
       const inode = fields.varint();
-      this.#entries.set(name, { inode, sizeBytes: fields.varint(), handles: 0 });
+      entries.set(name, { inode, sizeBytes: fields.varint(), handles: 0 });
     }
+    this.#entries = entries;
+    this.#nextInode = Math.max(this.#nextInode, nextInode);
   }
 
   list(): readonly VolumeInfo[] {
@@ -101,6 +111,7 @@ class VolumeTable implements Volumes {
   }
 
   open(name: string): BlockDevice {
+    this.#checkSettled();
     const entry = this.#find(name);
     entry.handles += 1;
     return createVolumeHandle({
@@ -161,6 +172,27 @@ class VolumeTable implements Volumes {
     });
   }
 
+  restore(snapshot: string): Promise<void> {
+    return this.#alone(async () => {
+      const open = [...this.#entries].filter(([, { handles }]) => handles > 0);
+      if (open.length > 0) throw inUse(...open.map(([name]) => name));
+      const again = this.#restoring;
+      this.#restoring = true;
+      try {
+        await this.#database.roots.restore(snapshot);
+      } catch (error) {
+        // The tree is as it was. An earlier restore may have been cut short behind this point.
+        this.#restoring = again;
+        throw error;
+      }
+      // When this fails, the volumes stay closed until a restore succeeds, or a restart.
+      await this.load();
+      this.#restoring = false;
+      await this.#saveDirectory();
+      await this.#database.barrier();
+    });
+  }
+
   async usage(name: string): Promise<VolumeUsage> {
     const entry = this.#find(name);
     const usedBytes = await this.#database.usedBytes(entry.inode);
@@ -174,7 +206,21 @@ class VolumeTable implements Volumes {
     throw new StorageError('notFound', `there is no volume "${name}"; there is: ${known}`);
   }
 
-  async #change<T>(work: () => Promise<T>): Promise<T> {
+  #checkSettled(): void {
+    if (!this.#restoring) return;
+    const message =
+      'the volumes are being restored: try again; if that was cut short, restore again';
+    throw new StorageError('unavailable', message);
+  }
+
+  #change<T>(work: () => Promise<T>): Promise<T> {
+    return this.#alone(() => {
+      this.#checkSettled();
+      return work();
+    });
+  }
+
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
     await this.#changing.acquire();
     try {
       return await work();
@@ -188,16 +234,20 @@ class VolumeTable implements Volumes {
    * the two: the directory never names a record that is not there.
    */
   async #save(name: string, entry: Entry | undefined): Promise<void> {
+    const database = this.#database;
+    if (entry !== undefined) await database.putMeta(recordName(name), encodeEntry(entry));
+    await this.#saveDirectory();
+    if (entry === undefined) await database.putMeta(recordName(name), undefined);
+    await database.barrier();
+  }
+
+  #saveDirectory(): Promise<void> {
     const out = new ByteWriter();
     out.u8(VERSION);
     out.varint(this.#nextInode);
     out.varint(this.#entries.size);
     for (const known of this.#entries.keys()) out.text(known);
-    const database = this.#database;
-    if (entry !== undefined) await database.putMeta(recordName(name), encodeEntry(entry));
-    await database.putMeta(DIRECTORY_RECORD, out.finish());
-    if (entry === undefined) await database.putMeta(recordName(name), undefined);
-    await database.barrier();
+    return this.#database.putMeta(DIRECTORY_RECORD, out.finish());
   }
 }
 
@@ -223,8 +273,10 @@ function infoOf(name: string, { sizeBytes }: Entry): VolumeInfo {
   return { name, sizeBytes, description: `varve volume ${name}` };
 }
 
-function inUse(name: string): StorageError {
-  return new StorageError('invalid', `volume "${name}" is in use: disconnect its clients first`);
+function inUse(...names: readonly string[]): StorageError {
+  const quoted = names.map((name) => `"${name}"`).join(', ');
+  const who = names.length === 1 ? `volume ${quoted} is` : `volumes ${quoted} are`;
+  return new StorageError('invalid', `${who} in use: disconnect the clients first`);
 }
 
 function checkName(name: string): void {

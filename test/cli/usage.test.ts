@@ -20,6 +20,9 @@ test('bad usage is one line on stderr and exit 2', async () => {
     [['serve', '--bogus'], /unknown option '--bogus'/],
     [['volume', 'create', 'one'], /missing required argument 'size'/],
     [['volume', 'create', 'one', 'big'], /"big" is not a size/],
+    [['snapshot', 'create'], /missing required argument 'name'/],
+    [['branch', 'create', 'x', '--from'], /'--from <snapshot>' argument missing/],
+    [['serve', '--store', 'memory:', '--snapshot', 'x'], /--read-only to serve "x"/],
     [['flush', 'now'], /too many arguments/],
     [['status', '--config', 'bad.toml'], /bad\.toml:3: typo: there is no such key/],
     [['status', '--config', 'none.toml'], /cannot read the configuration: .*none\.toml/],
@@ -35,7 +38,16 @@ test('bad usage is one line on stderr and exit 2', async () => {
 });
 
 test('without a server its commands fail and say how to start one', async () => {
-  for (const args of [['status'], ['flush'], ['volume', 'list'], ['volume', 'delete', 'x']]) {
+  for (const args of [
+    ['status'],
+    ['flush'],
+    ['volume', 'list'],
+    ['volume', 'delete', 'x'],
+    ['snapshot', 'list'],
+    ['branch', 'create', 'x'],
+    ['restore', 'x'],
+    ['gc'],
+  ]) {
     const { code, stderr } = await box.run(args);
     assert.equal(code, 1, args.join(' '));
     assert.match(stderr, /^varve: no server runs at .*admin\.sock: .*varve serve.*\n$/);

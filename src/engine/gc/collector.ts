@@ -56,6 +56,14 @@ export interface CollectReport {
   readonly pinnedBytes: number;
 }
 
+/** Sealed data bytes of the branch's own objects. */
+export interface CollectorSpace {
+  readonly storedBytes: number;
+  readonly liveBytes: number;
+  /** Kept by snapshots and branches, and not used by the head. */
+  readonly pinnedBytes: number;
+}
+
 export type CollectProgress = (what: string, done: number, total: number) => void;
 
 /** A segment below a sixteenth of full size is small. */
@@ -81,6 +89,7 @@ export class Collector {
   #swept = false;
   #holds = 0;
   #found: Survey | undefined;
+  #keptBytes = 0;
   /** Segments that could not be read, so as not to try them over and over. */
   readonly #damaged = new Set<number>();
   /** Bytes that writers may still upload while they are held back. */
@@ -96,9 +105,9 @@ export class Collector {
     this.#settings = settings;
   }
 
-  /** What the last survey found. */
-  get found(): Survey | undefined {
-    return this.#found;
+  /** What the head stores, what of it lives, and what other roots keep beyond that, when last seen. */
+  get space(): CollectorSpace | undefined {
+    return this.#found && spaceIn(this.#found, this.#keptBytes);
   }
 
   /** To be called behind every merge of all runs. */
@@ -189,8 +198,8 @@ export class Collector {
       deletedBytes: trash.counters.deletedBytes - before.deletedBytes,
       movedBytes: this.counters.movedBytes - before.movedBytes,
       storedBytes: swept.storedBytes,
-      liveBytes: found.liveBytes,
-      pinnedBytes: found.pinnedBytes,
+      liveBytes: spaceIn(found, this.#keptBytes).liveBytes,
+      pinnedBytes: spaceIn(found, this.#keptBytes).pinnedBytes,
     };
   }
 
@@ -298,7 +307,9 @@ export class Collector {
     const { grace, tree } = this.#c;
     const generation = grace.enter();
     try {
-      this.#found = await survey(tree.runs, await this.#surveyOptions());
+      const options = await this.#surveyOptions();
+      this.#found = await survey(tree.runs, options);
+      this.#keptBytes = options.kept.bytes;
       return this.#found;
     } finally {
       grace.leave(generation);
@@ -310,4 +321,12 @@ export class Collector {
     const smallBytes = this.#settings.segmentBytes / SMALL_SHARE;
     return { lineage, kept: await pins.kept(), signal, smallBytes };
   }
+}
+
+function spaceIn(found: Survey, keptBytes: number): CollectorSpace {
+  return {
+    storedBytes: found.storedBytes + found.pinnedStoredBytes,
+    liveBytes: found.liveBytes + found.pinnedLiveBytes,
+    pinnedBytes: Math.max(0, keptBytes - found.pinnedStoredBytes),
+  };
 }

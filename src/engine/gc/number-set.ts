@@ -15,7 +15,8 @@ export class NumberSet {
     return this.#pages.size * (PAGE_NUMBERS / 8);
   }
 
-  add(value: number): void {
+  /** False when it was there already. */
+  add(value: number): boolean {
     const number = Math.floor(value / PAGE_NUMBERS);
     let page = this.#pages.get(number);
     if (page === undefined) {
@@ -24,9 +25,10 @@ export class NumberSet {
     }
     const at = value % PAGE_NUMBERS;
     const bit = 1 << (at & 31);
-    if ((page[at >>> 5]! & bit) !== 0) return;
+    if ((page[at >>> 5]! & bit) !== 0) return false;
     page[at >>> 5]! |= bit;
     this.#size += 1;
+    return true;
   }
 
   has(value: number): boolean {

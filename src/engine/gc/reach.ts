@@ -16,10 +16,12 @@ export interface Reach {
   readonly data: NumberSet;
   /** Ids of tables. */
   readonly tables: NumberSet;
+  /** Of all of them. */
+  bytes: number;
 }
 
 export function createReach(): Reach {
-  return { logs: new NumberSet(), data: new NumberSet(), tables: new NumberSet() };
+  return { logs: new NumberSet(), data: new NumberSet(), tables: new NumberSet(), bytes: 0 };
 }
 
 /** Adds all that `runs` reach. The caller sees to it that the runs stay readable. */
@@ -31,13 +33,15 @@ export async function addReach(
 ): Promise<void> {
   for (const run of runs) {
     for (const { descriptor } of run.tables) {
-      if (lineage.ownsId(descriptor.id)) reach.tables.add(descriptor.id);
+      const isNew = lineage.ownsId(descriptor.id) && reach.tables.add(descriptor.id);
+      if (isNew) reach.bytes += descriptor.bytes;
     }
   }
   await forEachSegment(runs, signal, (segment, { table }) => {
     if (!lineage.ownsSegment(segment)) return;
-    if (table.dataId === 0) reach.logs.add(table.logNumber);
-    else reach.data.add(table.dataId);
+    const isLog = table.dataId === 0;
+    const isNew = isLog ? reach.logs.add(table.logNumber) : reach.data.add(table.dataId);
+    if (isNew) reach.bytes += table.offsets.at(-1)!;
   });
 }
 

@@ -10,10 +10,12 @@
 
 import { ByteWriter } from '../../base/bytes.ts';
 import type { BlockCache } from '../../cache/block-cache.ts';
+import type { DiskCache } from '../../cache/disk/disk-cache.ts';
 import { allocateShared } from '../../codec/shared.ts';
 import { sealedFrameBytesMax } from '../../codec/frame.ts';
 import type { ObjectStore } from '../../objectstore/object-store.ts';
 import { encodeBlockMap } from '../format/block-map.ts';
+import { lengthsOf } from '../format/frame-table.ts';
 import { dataName } from '../format/names.ts';
 import {
   BLOCK_BYTES,
@@ -40,6 +42,7 @@ export interface RelocationComponents extends SealComponents {
   readonly tree: Tree;
   readonly tables: Tables;
   readonly cache: BlockCache;
+  readonly diskCache?: DiskCache | undefined;
   readonly maintenance: Maintenance;
   readonly commitLog: CommitLog;
   readonly trash: Trash;
@@ -125,6 +128,7 @@ export class Relocation {
       await store.putIfAbsent(name, body, { ...OPTIONS, signal });
       const bytes = offsets.at(-1)!;
       this.movedBytes += bytes;
+      this.#c.diskCache?.insert(salt, 0, lengthsOf(offsets), this.#sealed.subarray(0, bytes));
       const table = { dataId, cipher: this.#settings.cipher, salt, ...frames, offsets };
       if (!(await this.#commit(moved, table))) {
         this.#c.trash.add([{ kind: 'data', id: dataId, bytes }]);

@@ -12,8 +12,9 @@ export interface Survey {
   /** Sealed data bytes of segments that may be relocated, and the part of them that is alive. */
   readonly storedBytes: number;
   readonly liveBytes: number;
-  /** Of own segments that other roots pin. */
-  readonly pinnedBytes: number;
+  /** The same of the head's segments that other roots pin: they are left where they are. */
+  readonly pinnedStoredBytes: number;
+  readonly pinnedLiveBytes: number;
   readonly segments: number;
   readonly smallSegments: number;
   /** Live bytes of segments by how full they are: FULLNESS_STEPS buckets, emptiest first. */
@@ -46,25 +47,35 @@ export async function survey(
   const { lineage, kept, signal, smallBytes } = options;
   let storedBytes = 0;
   let liveBytes = 0;
-  let pinnedBytes = 0;
+  let pinnedStoredBytes = 0;
+  let pinnedLiveBytes = 0;
   let segments = 0;
   let smallSegments = 0;
   const liveByFullness = Array.from({ length: FULLNESS_STEPS }, () => 0);
   await forEachSegment(runs, signal, (segment, { table, live }) => {
     if (!lineage.ownsSegment(segment)) return;
     const bytes = table.offsets.at(-1)!;
+    const liveHere = (bytes * live) / table.blocks;
     if (isPinned(kept, table)) {
-      pinnedBytes += bytes;
+      pinnedStoredBytes += bytes;
+      pinnedLiveBytes += liveHere;
       return;
     }
-    const liveHere = (bytes * live) / table.blocks;
     segments += 1;
     storedBytes += bytes;
     liveBytes += liveHere;
     liveByFullness[fullnessOf(table, live)]! += liveHere;
     if (bytes < smallBytes) smallSegments += 1;
   });
-  return { storedBytes, liveBytes, pinnedBytes, segments, smallSegments, liveByFullness };
+  return {
+    storedBytes,
+    liveBytes,
+    pinnedStoredBytes,
+    pinnedLiveBytes,
+    segments,
+    smallSegments,
+    liveByFullness,
+  };
 }
 
 /** Segments to rewrite: those not fuller than `fullness`, or all small ones; a bounded number. */

@@ -23,7 +23,7 @@ export const TABLE_DEFAULTS: TableSettings = {
   filterBitsPerKey: 10,
   compression: 'lz4',
   sealBytes: 1024 * 1024,
-  tableBytes: 16 * 1024 * 1024,
+  tableBytes: 4 * 1024 * 1024,
   scanBytes: 1024 * 1024,
   preloadBytes: 8 * 1024 * 1024,
 };

@@ -9,54 +9,8 @@ import { isStorageError, StorageError } from '../../base/errors.ts';
 import { silentLog } from '../../base/log.ts';
 import { type AdminServer, createAdminServer } from './admin.ts';
 import { createAdminClient } from './client.ts';
-import type { StatusReport, VolumeUsageReport } from './report.ts';
-import { type AdminService, STATUS_OF_KIND } from './routes.ts';
-
-const COUNTS = { put: 1, get: 2, list: 3, head: 4, delete: 5, bytesUp: 6, bytesDown: 7 };
-const STATUS: StatusReport = {
-  version: '1',
-  branch: 'main',
-  epoch: 3,
-  durability: 'store',
-  acknowledged: 9,
-  durable: 8,
-  lagBytes: 4096,
-  lagSeconds: 0.5,
-  volumes: [{ name: 'disk', size: 8192, used: 4096 }],
-  store: { ...COUNTS, byCause: { barrier: COUNTS } },
-  barriers: 2,
-  cache: { memory: { bytes: 1 } },
-  faces: [{ kind: 'nbd', uri: 'nbd://localhost' }],
-};
-
-/** Volumes in a Map; remembers what it was asked. */
-function fakeService(): AdminService & { readonly asked: string[]; fail: unknown } {
-  const volumes = new Map<string, VolumeUsageReport>();
-  const asked: string[] = [];
-  const service = {
-    asked,
-    fail: undefined as unknown,
-    status: async () => STATUS,
-    async flush() {
-      asked.push('flush');
-      if (service.fail !== undefined) throw service.fail;
-    },
-    listVolumes: async () => [...volumes.values()],
-    async createVolume(name: string, sizeBytes: number) {
-      const made = { name, sizeBytes, usedBytes: 0, description: 'new' };
-      volumes.set(name, made);
-      return made;
-    },
-    async resizeVolume(name: string, sizeBytes: number, force: boolean) {
-      asked.push(`resize ${name} ${sizeBytes} ${force}`);
-      return { name, sizeBytes, usedBytes: 0, description: '' };
-    },
-    async removeVolume(name: string) {
-      if (!volumes.delete(name)) throw new StorageError('notFound', `no volume ${name}`);
-    },
-  };
-  return service;
-}
+import { STATUS_OF_KIND } from './routes.ts';
+import { fakeService, STATUS } from './testing.ts';
 
 let dir = '';
 let path = '';
@@ -111,6 +65,27 @@ test('the client gets what the service says', async () => {
   assert.deepEqual(service.asked, ['flush', `resize ${odd} 8192 true`]);
 });
 
+test('snapshots and branches: names and answers arrive as they are', async () => {
+  const client = createAdminClient(path);
+  const odd = 'a/b c?%ü';
+  assert.deepEqual(await client.createSnapshot(odd), { name: odd, createdUnixMs: 5 });
+  const [snapshot] = await client.listSnapshots();
+  assert.deepEqual([snapshot?.ownBytes, snapshot?.branches], [1, ['b']]);
+  assert.equal((await client.createBranch(odd, undefined)).parent, 'main');
+  assert.equal((await client.createBranch('c', odd)).name, 'c');
+  assert.equal((await client.listBranches()).length, 1);
+  await client.restore(odd);
+  await client.deleteBranch(odd);
+  await client.deleteSnapshot(odd);
+  assert.deepEqual(service.asked, [
+    `branch ${odd} from undefined`,
+    `branch c from ${odd}`,
+    `restore ${odd}`,
+    `delete branch ${odd}`,
+    `delete snapshot ${odd}`,
+  ]);
+});
+
 test('every kind of error has its status and comes back as it was', async () => {
   const client = createAdminClient(path);
   for (const [kind, status] of Object.entries(STATUS_OF_KIND)) {
@@ -144,6 +119,9 @@ test('bad requests are refused with a reason', async () => {
     ['POST', '/volumes', '{"name":"x","sizeBytes":1.5}', 400, /sizeBytes/],
     ['POST', '/volumes', '{"name":"x","sizeBytes":1,"more":1}', 400, /more/],
     ['POST', '/volumes', undefined, 400, /the body/],
+    ['POST', '/snapshots', '{"name":1}', 400, /name/],
+    ['POST', '/branches', '{"name":"x","base":"y"}', 400, /base/],
+    ['POST', '/snapshots/NAME', undefined, 404, /no POST/],
     ['DELETE', '/volumes/%ff', undefined, 400, /percent/],
     ['POST', '/volumes', `"${'x'.repeat(70_000)}"`, 400, /longer than/],
   ];

@@ -4,6 +4,9 @@
 //   any StorageError → its status with { error: { kind, message } }; anything else → 500
 //   `unavailable`, logged
 //
+// A route that takes long may tell how far it is. The reply then is 200 and lines of JSON: any
+// number of { progress }, and last the answer or the error.
+//
 // Bounds: a request body has at most BODY_BYTES_MAX, a request REQUEST_TIMEOUT_MS to arrive, and
 // there are at most CONNECTIONS_MAX connections.
 
@@ -12,6 +15,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect } from 'node:net';
 import { isStorageError, messageOf, StorageError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
+import type { ProgressReport } from './report.ts';
 import { type AdminService, findRoute, STATUS_OF_KIND } from './routes.ts';
 
 /** Far above any body that the routes take. */
@@ -26,7 +30,10 @@ const SOCKET_UMASK = 0o177;
 
 export interface AdminServer {
   readonly path: string;
-  /** Lets requests under way finish, drops idle connections, removes the socket file. */
+  /**
+   * Lets requests under way finish, a collection alone is not waited for; drops idle connections,
+   * removes the socket file.
+   */
   close(): Promise<void>;
 }
 
@@ -43,6 +50,7 @@ export async function createAdminServer(
   { service, log }: AdminComponents,
   path: string,
 ): Promise<AdminServer> {
+  const stopping = new AbortController();
   const server = createServer((request, response) => {
     answer(service, request, response).catch((error: unknown) => {
       log.warn('admin.reply.failed', { error });
@@ -54,18 +62,32 @@ export async function createAdminServer(
   await removeStaleSocket(path);
   await listen(server, path);
   server.on('error', (error) => log.error('admin.socket.failed', { error }));
-  return { path, close: () => close(server) };
+  return {
+    path,
+    close() {
+      stopping.abort(new StorageError('aborted', 'the server is stopping: ask the next one'));
+      return close(server);
+    },
+  };
 
   async function answer(
     to: AdminService,
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort(new StorageError('aborted', 'the client is gone')));
     let status = 200;
     let reply: unknown;
     try {
-      const route = findRoute(request.method ?? '', request.url ?? '');
-      reply = await route.handle(to, route.name, await readJson(request));
+      const { handle, name } = findRoute(request.method ?? '', request.url ?? '');
+      const body = await readJson(request);
+      reply = await handle(to, {
+        name,
+        body,
+        onProgress: (what, done, total) => tell(response, { what, done, total }),
+        signal: AbortSignal.any([gone.signal, stopping.signal]),
+      });
     } catch (error) {
       const known = isStorageError(error) ? error : undefined;
       if (known === undefined) log.error('admin.request.failed', { url: request.url, error });
@@ -74,6 +96,7 @@ export async function createAdminServer(
       reply = { error: { kind: known?.kind ?? 'unavailable', message } };
     }
     const body = Buffer.from(`${JSON.stringify(reply)}\n`);
+    if (response.headersSent) return void response.end(body);
     response.writeHead(status, {
       'content-type': 'application/json',
       'content-length': body.length,
@@ -82,6 +105,15 @@ export async function createAdminServer(
     });
     response.end(body);
   }
+}
+
+function tell(response: ServerResponse, progress: ProgressReport['progress']): void {
+  // It is only news: what a client does not read is not kept for it.
+  if (response.destroyed || response.writableNeedDrain) return;
+  if (!response.headersSent) {
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+  }
+  response.write(`${JSON.stringify({ progress })}\n`);
 }
 
 /** True when some process accepts connections at `path`. */

@@ -5,14 +5,18 @@
 import { request } from 'node:http';
 import { z } from 'zod';
 import { StorageError, type StorageErrorKind } from '../../base/errors.ts';
-import {
-  errorReport,
-  statusReport,
-  type StatusReport,
-  volumeList,
-  volumeReport,
-  type VolumeReport,
-  type VolumeUsageReport,
+import { branchList, branchReport, collectReport, errorReport, progressReport } from './report.ts';
+import { snapshotList, snapshotReport, statusReport, volumeList, volumeReport } from './report.ts';
+import type {
+  BranchReport,
+  CollectReport,
+  OnProgress,
+  ProgressReport,
+  SnapshotReport,
+  SnapshotUsageReport,
+  StatusReport,
+  VolumeReport,
+  VolumeUsageReport,
 } from './report.ts';
 import { STATUS_OF_KIND } from './routes.ts';
 
@@ -26,6 +30,15 @@ export interface AdminClient {
   createVolume(name: string, sizeBytes: number): Promise<VolumeReport>;
   resizeVolume(name: string, sizeBytes: number, force: boolean): Promise<VolumeReport>;
   removeVolume(name: string): Promise<void>;
+  listSnapshots(): Promise<readonly SnapshotUsageReport[]>;
+  createSnapshot(name: string): Promise<SnapshotReport>;
+  deleteSnapshot(name: string): Promise<void>;
+  restore(snapshot: string): Promise<void>;
+  listBranches(): Promise<readonly BranchReport[]>;
+  createBranch(name: string, from: string | undefined): Promise<BranchReport>;
+  deleteBranch(name: string): Promise<void>;
+  /** Takes as long as it takes: there is no time limit. */
+  collect(onProgress: OnProgress): Promise<CollectReport>;
 }
 
 /** Every call throws `unavailable` when no server runs at `path`. */
@@ -35,10 +48,14 @@ export function createAdminClient(path: string): AdminClient {
     method: string,
     url: string,
     body?: unknown,
+    onProgress: OnProgress = () => {},
   ): Promise<z.output<T>> {
-    const { status, text } = await exchange(path, method, url, body);
+    const { status, text } = await exchange(path, { method, url, body, onProgress });
     const reply = parseReply(path, text);
-    if (status !== 200) throw reportedError(path, status, reply);
+    // An error that came after news has no status of its own.
+    if (status !== 200 || errorReport.safeParse(reply).success) {
+      throw reportedError(path, status, reply);
+    }
     const result = shape.safeParse(reply);
     if (result.success) return result.data;
     throw new StorageError(
@@ -47,15 +64,24 @@ export function createAdminClient(path: string): AdminClient {
       { cause: result.error, retryable: false },
     );
   }
-  const volumeUrl = (name: string): string => `/volumes/${encodeURIComponent(name)}`;
+  const nothing = z.object({});
+  const at = (what: string, name: string): string => `/${what}/${encodeURIComponent(name)}`;
   return {
     status: () => call(statusReport, 'GET', '/status'),
-    flush: async () => void (await call(z.object({}), 'POST', '/flush')),
+    flush: async () => void (await call(nothing, 'POST', '/flush')),
     listVolumes: async () => (await call(volumeList, 'GET', '/volumes')).volumes,
     createVolume: (name, sizeBytes) => call(volumeReport, 'POST', '/volumes', { name, sizeBytes }),
     resizeVolume: (name, sizeBytes, force) =>
-      call(volumeReport, 'POST', `${volumeUrl(name)}/resize`, { sizeBytes, force }),
-    removeVolume: async (name) => void (await call(z.object({}), 'DELETE', volumeUrl(name))),
+      call(volumeReport, 'POST', `${at('volumes', name)}/resize`, { sizeBytes, force }),
+    removeVolume: async (name) => void (await call(nothing, 'DELETE', at('volumes', name))),
+    listSnapshots: async () => (await call(snapshotList, 'GET', '/snapshots')).snapshots,
+    createSnapshot: (name) => call(snapshotReport, 'POST', '/snapshots', { name }),
+    deleteSnapshot: async (name) => void (await call(nothing, 'DELETE', at('snapshots', name))),
+    restore: async (name) => void (await call(nothing, 'POST', `${at('snapshots', name)}/restore`)),
+    listBranches: async () => (await call(branchList, 'GET', '/branches')).branches,
+    createBranch: (name, from) => call(branchReport, 'POST', '/branches', { name, from }),
+    deleteBranch: async (name) => void (await call(nothing, 'DELETE', at('branches', name))),
+    collect: (onProgress) => call(collectReport, 'POST', '/collection', undefined, onProgress),
   };
 }
 
@@ -64,7 +90,14 @@ interface Reply {
   readonly text: string;
 }
 
-function exchange(path: string, method: string, url: string, body: unknown): Promise<Reply> {
+interface Question {
+  readonly method: string;
+  readonly url: string;
+  readonly body: unknown;
+  readonly onProgress: OnProgress;
+}
+
+function exchange(path: string, { method, url, body, onProgress }: Question): Promise<Reply> {
   const payload = body === undefined ? undefined : JSON.stringify(body);
   const headers = payload === undefined ? {} : { 'content-type': 'application/json' };
   return new Promise((resolve, reject) => {
@@ -75,7 +108,7 @@ function exchange(path: string, method: string, url: string, body: unknown): Pro
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (part: string) => {
-        text += part;
+        text = withoutProgress(text + part, onProgress);
         if (text.length > REPLY_BYTES_MAX) response.destroy(new Error('the reply is too long'));
       });
       response.once('error', (cause) => reject(unreachableError(path, cause)));
@@ -83,6 +116,28 @@ function exchange(path: string, method: string, url: string, body: unknown): Pro
     });
     sent.end(payload);
   });
+}
+
+/** Tells the progress that `text` begins with; what is left is the answer, as far as it is here. */
+function withoutProgress(text: string, onProgress: OnProgress): string {
+  let rest = text;
+  while (rest.startsWith('{"progress":') && rest.includes('\n')) {
+    const end = rest.indexOf('\n');
+    const told = progressOf(rest.slice(0, end));
+    // Not ours: it is refused with the answer.
+    if (told === undefined) break;
+    onProgress(told.what, told.done, told.total);
+    rest = rest.slice(end + 1);
+  }
+  return rest;
+}
+
+function progressOf(line: string): ProgressReport['progress'] | undefined {
+  try {
+    return progressReport.safeParse(JSON.parse(line)).data?.progress;
+  } catch {
+    return undefined;
+  }
 }
 
 function unreachableError(path: string, cause: NodeJS.ErrnoException): StorageError {

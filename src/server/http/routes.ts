@@ -3,12 +3,17 @@
 
 import type { z } from 'zod';
 import { StorageError, type StorageErrorKind } from '../../base/errors.ts';
-import {
-  createVolumeBody,
-  resizeVolumeBody,
-  type StatusReport,
-  type VolumeReport,
-  type VolumeUsageReport,
+import { createBranchBody, createSnapshotBody, createVolumeBody } from './report.ts';
+import { resizeVolumeBody } from './report.ts';
+import type {
+  BranchReport,
+  CollectReport,
+  OnProgress,
+  SnapshotReport,
+  SnapshotUsageReport,
+  StatusReport,
+  VolumeReport,
+  VolumeUsageReport,
 } from './report.ts';
 
 /** What the server can be asked to do; the composition root provides it. */
@@ -21,6 +26,21 @@ export interface AdminService {
   /** Shrinking loses data past the new end: `invalid` unless forced. */
   resizeVolume(name: string, sizeBytes: number, force: boolean): Promise<VolumeReport>;
   removeVolume(name: string): Promise<void>;
+  listSnapshots(): Promise<readonly SnapshotUsageReport[]>;
+  createSnapshot(name: string): Promise<SnapshotReport>;
+  /** `invalid` while a branch stands on it. */
+  deleteSnapshot(name: string): Promise<void>;
+  /** All volumes become what the snapshot holds: `invalid` while a client has one open. */
+  restore(snapshot: string): Promise<void>;
+  listBranches(): Promise<readonly BranchReport[]>;
+  /** From a snapshot, or from the state as it is now. */
+  createBranch(name: string, from: string | undefined): Promise<BranchReport>;
+  deleteBranch(name: string): Promise<void>;
+  /**
+   * Frees what is dead. Rejects with the signal's reason once it is aborted; the pass that was
+   * begun then goes on by itself.
+   */
+  collect(onProgress: OnProgress, signal: AbortSignal): Promise<CollectReport>;
 }
 
 export const STATUS_OF_KIND: Readonly<Record<StorageErrorKind, number>> = {
@@ -37,7 +57,18 @@ export const STATUS_OF_KIND: Readonly<Record<StorageErrorKind, number>> = {
   aborted: 503,
 };
 
-type Handler = (service: AdminService, name: string, body: unknown) => Promise<unknown>;
+/** One request, as its handler sees it. */
+export interface Call {
+  /** What stands for NAME in the path; empty without one. */
+  readonly name: string;
+  readonly body: unknown;
+  /** Tells the client how far it is. It may be gone: what it was told is then lost. */
+  readonly onProgress: OnProgress;
+  /** Aborted when the client is gone or the server stops. */
+  readonly signal: AbortSignal;
+}
+
+type Handler = (service: AdminService, call: Call) => Promise<unknown>;
 
 interface Route {
   readonly method: string;
@@ -47,45 +78,45 @@ interface Route {
 }
 
 const ROUTES: readonly Route[] = [
-  { method: 'GET', path: '/status', handle: (service) => service.status() },
-  {
-    method: 'POST',
-    path: '/flush',
-    handle: async (service) => {
-      await service.flush();
-      return {};
-    },
-  },
-  {
-    method: 'GET',
-    path: '/volumes',
-    handle: async (service) => ({ volumes: await service.listVolumes() }),
-  },
-  {
-    method: 'POST',
-    path: '/volumes',
-    handle: (service, _name, body) => {
-      const { name, sizeBytes } = checked(createVolumeBody, body);
-      return service.createVolume(name, sizeBytes);
-    },
-  },
-  {
-    method: 'POST',
-    path: '/volumes/NAME/resize',
-    handle: (service, name, body) => {
-      const { sizeBytes, force } = checked(resizeVolumeBody, body);
-      return service.resizeVolume(name, sizeBytes, force);
-    },
-  },
-  {
-    method: 'DELETE',
-    path: '/volumes/NAME',
-    handle: async (service, name) => {
-      await service.removeVolume(name);
-      return {};
-    },
-  },
+  route('GET /status', (service) => service.status()),
+  route('POST /flush', (service) => done(service.flush())),
+  route('GET /volumes', async (service) => ({ volumes: await service.listVolumes() })),
+  route('POST /volumes', (service, { body }) => {
+    const { name, sizeBytes } = checked(createVolumeBody, body);
+    return service.createVolume(name, sizeBytes);
+  }),
+  route('POST /volumes/NAME/resize', (service, { name, body }) => {
+    const { sizeBytes, force } = checked(resizeVolumeBody, body);
+    return service.resizeVolume(name, sizeBytes, force);
+  }),
+  route('DELETE /volumes/NAME', (service, { name }) => done(service.removeVolume(name))),
+  route('GET /snapshots', async (service) => ({ snapshots: await service.listSnapshots() })),
+  route('POST /snapshots', (service, { body }) =>
+    service.createSnapshot(checked(createSnapshotBody, body).name),
+  ),
+  route('DELETE /snapshots/NAME', (service, { name }) => done(service.deleteSnapshot(name))),
+  route('POST /snapshots/NAME/restore', (service, { name }) => done(service.restore(name))),
+  route('GET /branches', async (service) => ({ branches: await service.listBranches() })),
+  route('POST /branches', (service, { body }) => {
+    const { name, from } = checked(createBranchBody, body);
+    return service.createBranch(name, from);
+  }),
+  route('DELETE /branches/NAME', (service, { name }) => done(service.deleteBranch(name))),
+  route('POST /collection', (service, { onProgress, signal }) =>
+    service.collect(onProgress, signal),
+  ),
 ];
+
+function route(what: string, handle: Handler): Route {
+  const [method = '', path = ''] = what.split(' ');
+  return { method, path, handle };
+}
+
+/** The reply to what has nothing to say but that it is done. */
+async function done(work: Promise<void>): Promise<object> {
+  await work;
+  return {};
+}
 
 export interface FoundRoute {
   readonly handle: Handler;
@@ -95,12 +126,12 @@ export interface FoundRoute {
 /** Throws `notFound` for an unknown path or method. */
 export function findRoute(method: string, url: string): FoundRoute {
   const segments = url.split('?', 1)[0]!.split('/');
-  for (const route of ROUTES) {
-    const pattern = route.path.split('/');
-    if (route.method !== method || pattern.length !== segments.length) continue;
+  for (const { method: own, path, handle } of ROUTES) {
+    const pattern = path.split('/');
+    if (own !== method || pattern.length !== segments.length) continue;
     if (!pattern.every((part, i) => part === 'NAME' || part === segments[i])) continue;
     const at = pattern.indexOf('NAME');
-    return { handle: route.handle, name: at < 0 ? '' : decodeSegment(segments[at]!) };
+    return { handle, name: at < 0 ? '' : decodeSegment(segments[at]!) };
   }
   throw new StorageError('notFound', `there is no ${method} ${url} on the admin socket`);
 }

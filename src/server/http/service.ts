@@ -1,13 +1,25 @@
 // Answers the admin routes out of what the daemon runs: adds up the one status report from its
 // parts.
 
-import { isStorageError } from '../../base/errors.ts';
+import { isStorageError, messageOf } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import { Semaphore } from '../../base/semaphore.ts';
 import type { Meter, MeterSnapshot, RequestKind } from '../../objectstore/metered.ts';
-import type { StatusReport, StoreCounts, VolumeReport, VolumeUsageReport } from './report.ts';
+import type {
+  BranchReport,
+  CollectReport,
+  OnProgress,
+  SnapshotReport,
+  SnapshotUsageReport,
+  StatusReport,
+  StoreCounts,
+  VolumeReport,
+  VolumeUsageReport,
+} from './report.ts';
 import type { AdminService } from './routes.ts';
 
 /** What the service needs of the engine; the database has it. */
-export interface StatusSource {
+export interface DatabaseSource {
   /** Settles when everything before the call is durable. */
   barrier(): void | Promise<void>;
   status(): Pick<
@@ -20,8 +32,26 @@ export interface StatusSource {
     | 'lagBytes'
     | 'lagSeconds'
     | 'barriers'
+    | 'collection'
     | 'cache'
   >;
+  /** Throws `readOnly` when the branch is served read-only. */
+  readonly roots: RootsSource;
+  collect(onProgress: OnProgress): Promise<CollectReport>;
+}
+
+/** What the service needs of the engine's snapshots and branches. */
+export interface RootsSource {
+  createSnapshot(name: string): Promise<SnapshotReport>;
+  deleteSnapshot(name: string): Promise<void>;
+  listSnapshots(): Promise<readonly Readonly<SnapshotUsage>[]>;
+  createBranch(name: string, from: string | undefined): Promise<BranchReport>;
+  listBranches(): Promise<readonly BranchReport[]>;
+  deleteBranch(name: string): Promise<void>;
+}
+
+interface SnapshotUsage extends Omit<SnapshotUsageReport, 'branches'> {
+  readonly branches: readonly string[];
 }
 
 /** What the service needs of the volumes. */
@@ -35,23 +65,47 @@ export interface VolumeSource {
     options: { readonly force: boolean },
   ): Promise<VolumeReport>;
   remove(name: string): Promise<unknown>;
+  /** All become what the snapshot holds. */
+  restore(snapshot: string): Promise<void>;
 }
 
 export interface ServiceParts {
   readonly version: string;
-  readonly database: StatusSource;
+  readonly database: DatabaseSource;
   readonly volumes: VolumeSource;
   readonly meter: Meter;
+  readonly log: Log;
+  /** The snapshot that is served, if it is one. */
+  readonly snapshot: string | undefined;
   /** Read at each call: faces are added as they begin to listen. */
   readonly faces: readonly { readonly kind: string; readonly uri: string }[];
 }
 
 export function createAdminService(parts: ServiceParts): AdminService {
-  const { database, volumes, meter } = parts;
+  const { database, volumes, meter, log, snapshot } = parts;
+  /** One collection at a time; the next begins behind it, and sees what was deleted meanwhile. */
+  const passes = new Semaphore(1);
 
   async function listVolumes(): Promise<readonly VolumeUsageReport[]> {
     const found = await Promise.all(volumes.list().map(({ name }) => usageIfThere(volumes, name)));
     return found.filter((one) => one !== undefined);
+  }
+
+  async function collect(onProgress: OnProgress, signal: AbortSignal): Promise<CollectReport> {
+    if (passes.free === 0) onProgress('waiting for the collection under way', 0, 0);
+    await passes.acquire(1, signal);
+    signal.throwIfAborted();
+    const pass = database.collect(onProgress).finally(() => passes.release());
+    const given = Promise.withResolvers<never>();
+    signal.addEventListener('abort', () => {
+      given.reject(signal.reason);
+      // Nobody waits for it any more, so what becomes of it is said here.
+      pass.catch((error: unknown) => {
+        if (!isStorageError(error, 'aborted'))
+          log.warn('collection.failed', { error: messageOf(error) });
+      });
+    });
+    return Promise.race([pass, given.promise]);
   }
 
   return {
@@ -62,6 +116,7 @@ export function createAdminService(parts: ServiceParts): AdminService {
       return {
         version: parts.version,
         branch,
+        ...(snapshot === undefined ? {} : { snapshot }),
         epoch,
         durability,
         acknowledged,
@@ -75,6 +130,7 @@ export function createAdminService(parts: ServiceParts): AdminService {
         })),
         store: storeReport(meter.snapshot()),
         barriers: rest.barriers,
+        collection: rest.collection,
         cache: rest.cache,
         faces: [...parts.faces],
       };
@@ -85,6 +141,20 @@ export function createAdminService(parts: ServiceParts): AdminService {
     createVolume: (name, sizeBytes) => volumes.create(name, sizeBytes),
     resizeVolume: (name, sizeBytes, force) => volumes.resize(name, sizeBytes, { force }),
     removeVolume: async (name) => void (await volumes.remove(name)),
+    async listSnapshots() {
+      const snapshots = await database.roots.listSnapshots();
+      return snapshots.map((one) => ({ ...one, branches: [...one.branches] }));
+    },
+    async createSnapshot(wanted) {
+      const { name, createdUnixMs } = await database.roots.createSnapshot(wanted);
+      return { name, createdUnixMs };
+    },
+    deleteSnapshot: async (name) => database.roots.deleteSnapshot(name),
+    restore: (name) => volumes.restore(name),
+    listBranches: async () => database.roots.listBranches(),
+    createBranch: async (name, from) => database.roots.createBranch(name, from),
+    deleteBranch: async (name) => database.roots.deleteBranch(name),
+    collect,
   };
 }
 

@@ -1,0 +1,172 @@
+// Which commands there are, what they take, and how each is started.
+//
+// A command's code is imported when it runs, so that `varve status` does not load an S3 client.
+
+import type { CommandContext } from './command-context.ts';
+import type { Settings, SettingUser } from './settings.ts';
+
+export interface CommandSpec {
+  readonly name: string;
+  readonly summary: string;
+  readonly user: SettingUser;
+  readonly options?: readonly (readonly [flag: string, meaning: string])[];
+  readonly run: (
+    settings: Settings,
+    context: CommandContext,
+    args: readonly string[],
+    options: Readonly<Record<string, unknown>>,
+  ) => Promise<void>;
+}
+
+export interface CommandGroup {
+  readonly name: string;
+  readonly summary: string;
+  readonly commands: readonly CommandSpec[];
+}
+
+const AS_JSON = ['--json', 'as JSON, for scripts'] as const;
+
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    name: 'init',
+    summary: 'create a store; refuses one that exists',
+    user: 'init',
+    run: async (settings, context) => (await import('./init.ts')).runInit(settings, context),
+  },
+  {
+    name: 'serve',
+    summary: 'serve the volumes of a store',
+    user: 'serve',
+    run: async (settings, context) => (await import('./serve.ts')).runServe(settings, context),
+  },
+  {
+    name: 'status',
+    summary: 'show what a running server does',
+    user: 'client',
+    options: [AS_JSON],
+    run: async (settings, context, _args, { json }) =>
+      (await import('./status.ts')).runStatus(settings, context, json === true),
+  },
+  {
+    name: 'flush',
+    summary: 'return when all that was written is durable',
+    user: 'client',
+    run: async (settings) => (await import('./flush.ts')).runFlush(settings),
+  },
+  {
+    name: 'restore <snapshot>',
+    summary: 'make all volumes what a snapshot holds; what was written since is lost',
+    user: 'client',
+    run: async (settings, context, [name]) =>
+      (await import('./restore.ts')).runRestore(settings, context, name!),
+  },
+  {
+    name: 'gc',
+    summary: 'free what nothing needs any more, now',
+    user: 'client',
+    options: [AS_JSON],
+    run: async (settings, context, _args, { json }) =>
+      (await import('./gc.ts')).runGc(settings, context, json === true),
+  },
+];
+
+const VOLUME_COMMANDS: readonly CommandSpec[] = [
+  {
+    name: 'create <name> <size>',
+    summary: 'make a volume, empty and as large as SIZE (10G)',
+    user: 'client',
+    run: async (settings, context, [name, size]) =>
+      (await import('./volume.ts')).runVolumeCreate(settings, context, name!, size!),
+  },
+  {
+    name: 'list',
+    summary: 'list the volumes',
+    user: 'client',
+    options: [AS_JSON],
+    run: async (settings, context, _args, { json }) =>
+      (await import('./volume.ts')).runVolumeList(settings, context, json === true),
+  },
+  {
+    name: 'resize <name> <size>',
+    summary: 'change the size of a volume',
+    user: 'client',
+    options: [['--force', 'also shrink it: what lies past the new end is lost']],
+    run: async (settings, context, [name, size], { force }) =>
+      (await import('./volume.ts')).runVolumeResize(settings, context, {
+        name: name!,
+        size: size!,
+        force: force === true,
+      }),
+  },
+  {
+    name: 'delete <name>',
+    summary: 'delete a volume and all it holds',
+    user: 'client',
+    run: async (settings, context, [name]) =>
+      (await import('./volume.ts')).runVolumeDelete(settings, context, name!),
+  },
+];
+
+const SNAPSHOT_COMMANDS: readonly CommandSpec[] = [
+  {
+    name: 'create <name>',
+    summary: 'keep the state of all volumes as it is now',
+    user: 'client',
+    run: async (settings, context, [name]) =>
+      (await import('./snapshot.ts')).runSnapshotCreate(settings, context, name!),
+  },
+  {
+    name: 'list',
+    summary: 'list the snapshots, and what each keeps',
+    user: 'client',
+    options: [AS_JSON],
+    run: async (settings, context, _args, { json }) =>
+      (await import('./snapshot.ts')).runSnapshotList(settings, context, json === true),
+  },
+  {
+    name: 'delete <name>',
+    summary: 'delete a snapshot; what only it kept is freed',
+    user: 'client',
+    run: async (settings, context, [name]) =>
+      (await import('./snapshot.ts')).runSnapshotDelete(settings, context, name!),
+  },
+];
+
+const BRANCH_COMMANDS: readonly CommandSpec[] = [
+  {
+    name: 'create <name>',
+    summary: 'a branch of its own, which another server can write at once',
+    user: 'client',
+    options: [['--from <snapshot>', 'begin there, not with the state as it is now']],
+    run: async (settings, context, [name], { from }) =>
+      (await import('./branch.ts')).runBranchCreate(settings, context, {
+        name: name!,
+        from: typeof from === 'string' ? from : undefined,
+      }),
+  },
+  {
+    name: 'list',
+    summary: 'list the branches of the store',
+    user: 'client',
+    options: [AS_JSON],
+    run: async (settings, context, _args, { json }) =>
+      (await import('./branch.ts')).runBranchList(settings, context, json === true),
+  },
+  {
+    name: 'delete <name>',
+    summary: 'delete a branch, its volumes and its snapshots',
+    user: 'client',
+    run: async (settings, context, [name]) =>
+      (await import('./branch.ts')).runBranchDelete(settings, context, name!),
+  },
+];
+
+export const COMMAND_GROUPS: readonly CommandGroup[] = [
+  {
+    name: 'volume',
+    summary: 'create, list, resize, delete volumes',
+    commands: VOLUME_COMMANDS,
+  },
+  { name: 'snapshot', summary: 'create, list, delete snapshots', commands: SNAPSHOT_COMMANDS },
+  { name: 'branch', summary: 'create, list, delete branches', commands: BRANCH_COMMANDS },
+];

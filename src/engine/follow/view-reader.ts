@@ -1,0 +1,129 @@
+// From a root to something that can be read: its runs, and the log from there on in a memtable.
+//
+// What a log object holds is applied in one turn, in order, so a memtable is always the state after
+// some prefix of the commits. One that is full takes no more: the view stays behind until the branch's
+// writer has moved its log into tables.
+
+import { StorageError } from '../../base/errors.ts';
+import type { Keyring } from '../../codec/keyring.ts';
+import type { ObjectStore } from '../../objectstore/object-store.ts';
+import { forEachChunk } from '../format/records.ts';
+import { replayLog, type ReplayedCommit, type ReplayPosition } from '../log/replay.ts';
+import { Memtable } from '../memtable/memtable.ts';
+import type { Run, SortedRun } from '../table/run.ts';
+import { descriptorsOf, type Tables } from '../tables.ts';
+import type { HeldRoot } from './held-root.ts';
+
+export interface View {
+  readonly root: HeldRoot;
+  /** Newest first. */
+  readonly runs: readonly SortedRun[];
+  readonly memtable: Memtable;
+  /** Behind the last commit that the memtable holds. Moves on with it. */
+  readonly position: ReplayPosition;
+}
+
+export interface ViewReaderComponents {
+  readonly store: ObjectStore;
+  readonly keyring: Keyring;
+  /** Branch id. */
+  readonly branch: string;
+  readonly tables: Tables;
+}
+
+export interface ViewReaderSettings {
+  /** At this size a memtable takes no further commit. */
+  readonly memtableBytesMax: number;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+export class ViewReader {
+  readonly #c: ViewReaderComponents;
+  readonly #settings: ViewReaderSettings;
+  /** Named records were applied since it was last taken back. */
+  metasChanged = false;
+
+  constructor(components: ViewReaderComponents, settings: ViewReaderSettings) {
+    this.#c = components;
+    this.#settings = settings;
+  }
+
+  /** What a snapshot holds is in its runs. */
+  openSnapshot(root: HeldRoot): View {
+    return this.#view(root, [], new Memtable(), startOf(root));
+  }
+
+  /**
+   * The newest state behind `root`. A view `from` which replay began at the same place lends its
+   * memtable: nothing is fetched twice.
+   */
+  async open(root: HeldRoot, from: View | undefined): Promise<View> {
+    const { manifest } = root;
+    const before = from?.root.manifest;
+    const runs = from?.runs ?? [];
+    const startsAlike =
+      manifest.restores === before?.restores && manifest.logNumber === before.logNumber;
+    const view =
+      from !== undefined && startsAlike
+        ? this.#view(root, runs, from.memtable, from.position)
+        : this.#view(root, runs, new Memtable(), startOf(root));
+    await this.advance(view);
+    return view;
+  }
+
+  /** Applies what the log has by now. False when the memtable is full. */
+  async advance({ memtable, position }: View): Promise<boolean> {
+    const { store, keyring, branch } = this.#c;
+    const { memtableBytesMax, onProgress } = this.#settings;
+    const full = new StorageError('noSpace', 'the memtable is full');
+    try {
+      await replayLog(
+        {
+          store,
+          keyring,
+          branch,
+          ownEpoch: Number.MAX_SAFE_INTEGER,
+          apply: (commit) => {
+            if (memtable.bytes >= memtableBytesMax) throw full;
+            if (commit.commit.metas.length > 0) this.metasChanged = true;
+            applyCommit(memtable, commit);
+          },
+          onFence: () => {},
+          onProgress,
+        },
+        position,
+      );
+    } catch (error) {
+      if (error !== full) throw error;
+      return false;
+    }
+    return true;
+  }
+
+  /** Runs that `known` has open already are taken over, with what they have in memory. */
+  #view(
+    root: HeldRoot,
+    known: readonly SortedRun[],
+    memtable: Memtable,
+    position: ReplayPosition,
+  ): View {
+    const open = new Map(known.map((run) => [idsOf(descriptorsOf(run)), run]));
+    const runs = root.manifest.runs.map((run) => open.get(idsOf(run)) ?? this.#c.tables.open(run));
+    return { root, runs, memtable, position };
+  }
+}
+
+function startOf({ manifest }: HeldRoot): ReplayPosition {
+  const { logNumber, nextSegment, logEpoch } = manifest;
+  return { logNumber, nextSegment, epoch: logEpoch };
+}
+
+function idsOf(run: Run): string {
+  return run.tables.map((table) => table.id).join(' ');
+}
+
+function applyCommit(memtable: Memtable, { name, commit, table }: ReplayedCommit): void {
+  forEachChunk(commit, name, (inode, chunk, map) => memtable.put(inode, chunk, map));
+  for (const [key, value] of commit.metas) memtable.putMeta(key, value?.slice());
+  memtable.putSegment(commit.segment, table);
+}
