@@ -102,7 +102,8 @@ export async function openDatabase(
   tree.runs = recovered.root.manifest.runs.map((run) => tables.open(run));
   const { number, manifest } = recovered.root;
   if (full.readOnly) await tables.preload(tree.runs);
-  else await asWriter(manifests, { number, epoch: manifest.epoch }, () => tables.preload(tree.runs));
+  else
+    await asWriter(manifests, { number, epoch: manifest.epoch }, () => tables.preload(tree.runs));
   const grace = new Grace();
   return new Database(components, full, { ...base, store, grace, lineage, tables, recovered });
 }
@@ -157,7 +158,9 @@ export class Database {
     this.#cache = cache;
     this.#diskCache = components.diskCache;
     const shared = { ...components, ...opened, cache };
-    const writer = settings.readOnly ? undefined : new Writer(shared, settings, starting(recovered));
+    const writer = settings.readOnly
+      ? undefined
+      : new Writer(shared, settings, starting(recovered));
     this.#writer = writer;
     this.failed = writer?.failed ?? follower?.failed ?? new Promise(() => {});
     this.#acknowledged = recovered.position.nextSegment - 1;

@@ -131,7 +131,7 @@ async function claimEpoch(manifests: ManifestChain): Promise<ManifestAt> {
   }
 }
 
-function applyCommit(memtable: Memtable, { name, commit, table }: ReplayedCommit): void {
+export function applyCommit(memtable: Memtable, { name, commit, table }: ReplayedCommit): void {
   forEachChunk(commit, name, (inode, chunk, map) => memtable.put(inode, chunk, map));
   for (const [key, value] of commit.metas) memtable.putMeta(key, value?.slice());
   memtable.putSegment(commit.segment, table);

@@ -15,10 +15,7 @@ export interface DatabaseSettings {
   readonly followIntervalMs?: number | undefined;
   /** A snapshot of the branch to serve instead of its head; only with `readOnly`. */
   readonly snapshot?: string | undefined;
-  /**
-   * Plaintext blocks kept in memory. Block maps, tables and segments under way have their own,
-   * fixed, limits.
-   */
+  /** Plaintext blocks kept in memory. Segments under way have their own, fixed, limits. */
   readonly cacheMemoryBytes: number;
   /** Called during replay with the log objects applied so far and those known. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;

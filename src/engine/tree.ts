@@ -39,6 +39,11 @@ export class Tree {
     this.#frameTables = new FrameTableCache(frameTableCacheBytes);
   }
 
+  /** Goes up when what the tables say changes: by a flush, not by a merge. */
+  get version(): number {
+    return this.#version;
+  }
+
   /**
    * The newest pointer to a block, HOLE and ZERO included; never ABSENT; UNKNOWN when tables must
    * be read.

@@ -108,7 +108,7 @@ async function takeLease(
 ): Promise<Lease> {
   const holder = snapshot === undefined ? 'read-only server' : `server of snapshot "${snapshot}"`;
   try {
-    return await Lease.take(components, { branch, manifest, holder });
+    return await Lease.take(components, { branch, manifest, holder, log: snapshot === undefined });
   } catch (error) {
     if (!isStorageError(error, 'denied')) throw error;
     throw new StorageError(

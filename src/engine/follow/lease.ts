@@ -8,7 +8,7 @@
 // A writer voids what it has seen unchanged for LEASE_MS of its clock, and it cannot have seen an
 // object before that was sent. We call a lease lost half that time after the last renewal that
 // succeeded was sent, by our own clock: however long a request was under way, we stop first, unless
-// one of the clocks runs twice as fast as the other. A lost lease stays lost.
+// one of the clocks runs twice as fast as the other. Renewing ends when the lease is lost.
 
 import type { Clock } from '../../base/clock.ts';
 import { messageOf, StorageError } from '../../base/errors.ts';
@@ -40,6 +40,8 @@ export interface LeaseOptions {
   readonly manifest: number;
   /** For people: what holds the lease. */
   readonly holder: string;
+  /** The log behind the manifest is read too. */
+  readonly log: boolean;
 }
 
 export class Lease {
@@ -133,7 +135,7 @@ export class Lease {
       cause: 'open',
       signal,
     });
-    if (!this.lost) this.#renewedMs = sentMs;
+    this.#renewedMs = sentMs;
   }
 
   async #deleteAll(numbers: readonly number[]): Promise<void> {

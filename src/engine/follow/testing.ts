@@ -2,6 +2,7 @@
 // settings that make every mechanism come up after a few kilobytes, and requests that tests can hold
 // up or refuse.
 
+import assert from 'node:assert/strict';
 import { createSeededRng } from '../../base/rng.ts';
 import { silentLog } from '../../base/log.ts';
 import { systemClock } from '../../base/system.ts';
@@ -98,4 +99,9 @@ export async function readAll(db: Database, bytes: number): Promise<Uint8Array> 
   const target = new Uint8Array(bytes);
   await db.read(INODE, 0, target);
   return target;
+}
+
+/** As `assert.deepEqual`, without minutes of work on what differs. */
+export function assertBytes(got: Uint8Array, expected: Uint8Array, what = 'the same bytes'): void {
+  assert.ok(Buffer.compare(got, expected) === 0, what);
 }

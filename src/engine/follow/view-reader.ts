@@ -7,9 +7,9 @@
 import { StorageError } from '../../base/errors.ts';
 import type { Keyring } from '../../codec/keyring.ts';
 import type { ObjectStore } from '../../objectstore/object-store.ts';
-import { forEachChunk } from '../format/records.ts';
-import { replayLog, type ReplayedCommit, type ReplayPosition } from '../log/replay.ts';
+import { replayLog, type ReplayPosition } from '../log/replay.ts';
 import { Memtable } from '../memtable/memtable.ts';
+import { applyCommit } from '../recovery.ts';
 import type { Run, SortedRun } from '../table/run.ts';
 import { descriptorsOf, type Tables } from '../tables.ts';
 import type { HeldRoot } from './held-root.ts';
@@ -120,10 +120,4 @@ function startOf({ manifest }: HeldRoot): ReplayPosition {
 
 function idsOf(run: Run): string {
   return run.tables.map((table) => table.id).join(' ');
-}
-
-function applyCommit(memtable: Memtable, { name, commit, table }: ReplayedCommit): void {
-  forEachChunk(commit, name, (inode, chunk, map) => memtable.put(inode, chunk, map));
-  for (const [key, value] of commit.metas) memtable.putMeta(key, value?.slice());
-  memtable.putSegment(commit.segment, table);
 }

@@ -1,7 +1,7 @@
 // The lease of a reader: which manifest of a branch it reads, and with it all that this one reaches.
 // Written anew under the next number to show that the reader lives.
 //
-//   varint manifest │ text what reads
+//   varint manifest │ u8 log │ text what reads
 //
 // in an envelope (magic "VARVERDR", version 1) under `branches/<id>/readers/<reader>/<n>`.
 
@@ -22,6 +22,8 @@ const VERSION = 1;
 export interface Lease {
   /** Number of the manifest that is read. */
   readonly manifest: number;
+  /** The log from that manifest on is read as well: not so for a snapshot. */
+  readonly log: boolean;
   /** For people: what holds the lease. */
   readonly holder: string;
 }
@@ -30,6 +32,7 @@ export interface Lease {
 export function sealLease(keyring: Keyring, rng: Rng, name: string, lease: Lease): Uint8Array {
   const out = new ByteWriter(64);
   out.varint(lease.manifest);
+  out.u8(lease.log ? 1 : 0);
   out.text(lease.holder);
   return sealEnvelope(keyring, rng, { magic: MAGIC, version: VERSION, name }, out.view(), 'none');
 }
@@ -38,7 +41,7 @@ export function sealLease(keyring: Keyring, rng: Rng, name: string, lease: Lease
 export function openLease(keyring: Keyring, name: string, object: Uint8Array): Lease {
   const plain = openEnvelope(keyring, { magic: MAGIC, versions: [VERSION], name }, object);
   const reader = new ByteReader(plain, name);
-  const lease = { manifest: reader.varint(), holder: reader.text() };
+  const lease = { manifest: reader.varint(), log: reader.u8() !== 0, holder: reader.text() };
   reader.expectEnd();
   return lease;
 }

@@ -85,6 +85,8 @@ export class Collector {
   #working: Promise<void> | undefined;
   /** There is something to survey. */
   #due = false;
+  /** A step was done since the work began. */
+  #stepped = false;
   #sweepDue = false;
   #swept = false;
   #holds = 0;
@@ -212,6 +214,7 @@ export class Collector {
         await sweep(this.#c, () => {});
       }
       this.#due = false;
+      this.#stepped = false;
       while (!signal.aborted && this.#holds === 0 && (await this.#step()));
     } catch (error) {
       if (signal.aborted) return;
@@ -231,7 +234,12 @@ export class Collector {
     const { grace, tree, maintenance, commitLog, signal } = this.#c;
     const generation = grace.enter();
     try {
+      const before = this.#found;
       const found = await this.#survey();
+      if (before !== undefined && this.#stepped && !hasShrunk(before, found)) {
+        // Nobody has written, and the step before gained nothing: nor would the next.
+        if (this.#written === 0) return false;
+      }
       const { segmentBytes, garbageSoft, garbageHard, smallSegmentsMax } = this.#settings;
       const dead = found.storedBytes - found.liveBytes - SLACK_SEGMENTS * segmentBytes;
       const small = found.smallSegments > smallSegmentsMax;
@@ -251,6 +259,7 @@ export class Collector {
       this.#grant(room);
       await this.#move(sound, (garbageHard - garbageSoft) * found.liveBytes);
       this.counters.steps += 1;
+      this.#stepped = true;
     } finally {
       grace.leave(generation);
     }
@@ -321,6 +330,10 @@ export class Collector {
     const smallBytes = this.#settings.segmentBytes / SMALL_SHARE;
     return { lineage, kept: await pins.kept(), signal, smallBytes };
   }
+}
+
+function hasShrunk(before: Survey, after: Survey): boolean {
+  return after.storedBytes < before.storedBytes || after.smallSegments < before.smallSegments;
 }
 
 function spaceIn(found: Survey, keptBytes: number): CollectorSpace {

@@ -125,6 +125,26 @@ test('small segments of many barriers are joined', async () => {
   await db.close();
 });
 
+test('collection ends, however eager it is and however little it remembers', async () => {
+  const bed = await createTestBed();
+  const db = await bed.open({
+    smallSegmentsMax: 2,
+    garbageSoft: 0.02,
+    garbageHard: 0.05,
+    mapCacheBytes: 0,
+    tableCacheBytes: 0,
+  });
+  const model = new Model(1024, 8);
+  await model.fill(db);
+  for (let i = 0; i < 300; i++) {
+    await model.overwrite(db, 2);
+    await db.barrier();
+  }
+  await db.collect(() => {});
+  await model.check(db);
+  await db.close();
+});
+
 test('a snapshot keeps what it reaches, and no more than that; then it goes', async () => {
   const bed = await createTestBed();
   const db = await bed.open(EAGER);

@@ -8,7 +8,7 @@ import type { Clock } from '../../base/clock.ts';
 import { isStorageError } from '../../base/errors.ts';
 import type { Keyring } from '../../codec/keyring.ts';
 import type { ObjectStore } from '../../objectstore/object-store.ts';
-import { LEASE_MS, openLease } from '../format/lease.ts';
+import { type Lease, LEASE_MS, openLease } from '../format/lease.ts';
 import { readersPrefix } from '../format/names.ts';
 import type { Lineage } from '../manifest/lineage.ts';
 import type { Manifest } from '../manifest/manifest.ts';
@@ -28,9 +28,10 @@ export interface PinsComponents {
   readonly signal: AbortSignal;
 }
 
-/** A reader's root: its manifest's runs, and the log from there on. */
+/** A reader's root: its manifest's runs, and the log from there on if it says so. */
 export interface LeasedRoot {
   readonly number: number;
+  readonly log: boolean;
   readonly manifest: Manifest;
   readonly reach: Reach;
 }
@@ -42,8 +43,8 @@ export class Pins {
   #kept = createReach();
   #keptManifests = new Set<number>();
   /** When a lease object was first seen, and what it names. */
-  #leases = new Map<string, { readonly seenMs: number; readonly manifest: number }>();
-  #leased = new Map<number, LeasedRoot>();
+  #leases = new Map<string, { readonly seenMs: number; readonly lease: Lease }>();
+  #leased = new Map<number, Omit<LeasedRoot, 'log'>>();
 
   constructor(components: PinsComponents) {
     this.#c = components;
@@ -86,7 +87,7 @@ export class Pins {
     for (const number of this.#leased.keys()) {
       if (!wanted.has(number)) this.#leased.delete(number);
     }
-    for (const number of wanted) {
+    for (const number of wanted.keys()) {
       if (this.#leased.has(number)) continue;
       try {
         const reach = createReach();
@@ -97,14 +98,17 @@ export class Pins {
         if (!isStorageError(error, 'notFound')) throw error;
       }
     }
-    return [...this.#leased.values()];
+    return [...this.#leased.values()].map((root) => ({ ...root, log: wanted.get(root.number)! }));
   }
 
-  /** Numbers of the manifests that readers hold. Deletes leases that have become void. */
-  async #listLeases(): Promise<Set<number>> {
+  /**
+   * Numbers of the manifests that readers hold, and whether the log behind them is read. Deletes
+   * leases that have become void.
+   */
+  async #listLeases(): Promise<Map<number, boolean>> {
     const { store, keyring, lineage, clock } = this.#c;
     const now = clock.monotonicMs();
-    const present = new Map<string, { readonly seenMs: number; readonly manifest: number }>();
+    const present = new Map<string, { readonly seenMs: number; readonly lease: Lease }>();
     for await (const page of store.list(readersPrefix(lineage.own), OPTIONS)) {
       for (const { key } of page) {
         const known = this.#leases.get(key);
@@ -113,7 +117,7 @@ export class Pins {
           continue;
         }
         try {
-          present.set(key, known ?? { seenMs: now, manifest: await this.#read(keyring, key) });
+          present.set(key, known ?? { seenMs: now, lease: await this.#read(keyring, key) });
         } catch (error) {
           // Its reader has renewed it, or left, since the listing: then a later one counts.
           if (!isStorageError(error, 'notFound')) throw error;
@@ -122,11 +126,15 @@ export class Pins {
       }
     }
     this.#leases = present;
-    return new Set([...present.values()].map((lease) => lease.manifest));
+    const wanted = new Map<number, boolean>();
+    for (const { lease } of present.values()) {
+      wanted.set(lease.manifest, lease.log || (wanted.get(lease.manifest) ?? false));
+    }
+    return wanted;
   }
 
-  async #read(keyring: Keyring, key: string): Promise<number> {
+  async #read(keyring: Keyring, key: string): Promise<Lease> {
     const { bytes } = await this.#c.store.get(key, undefined, OPTIONS);
-    return openLease(keyring, key, bytes).manifest;
+    return openLease(keyring, key, bytes);
   }
 }

@@ -33,7 +33,7 @@ import type { Maintenance } from '../maintenance.ts';
 import type { Tables } from '../tables.ts';
 import { type Tree, UNKNOWN } from '../tree.ts';
 import type { Trash } from './trash.ts';
-import { liveBlocksOf, type LiveBlock, readBlocks } from './victim.ts';
+import { liveBlocksOf, type LiveBlock, pointerOf, readBlocks } from './victim.ts';
 import type { Victim } from './survey.ts';
 
 export interface RelocationComponents extends SealComponents {
@@ -57,15 +57,14 @@ interface Moved extends LiveBlock {
 }
 
 const OPTIONS = { cause: 'collection' } as const;
-/** Maps may be evicted again before all are there. */
-const MAP_ROUNDS = 3;
 
 export class Relocation {
   readonly #c: RelocationComponents;
   readonly #settings: SealSettings;
   readonly #blocksMax: number;
-  /** Gathered bytes, in order of arrival and sorted; made when first needed. */
+  /** Gathered bytes, in order of arrival and then sorted. */
   readonly #gathered: Uint8Array;
+  /** Also where victims are unsealed. */
   readonly #sorted: Uint8Array;
   readonly #sealed: Uint8Array;
   #moved: Moved[] = [];
@@ -90,7 +89,7 @@ export class Relocation {
       const part = live.slice(done, done + room);
       const at = this.#moved.length;
       const target = this.#gathered.subarray(at * BLOCK_BYTES, (at + part.length) * BLOCK_BYTES);
-      await readBlocks(this.#c, victim, part, target);
+      await readBlocks(this.#c, victim, part, target, this.#sorted);
       for (const [i, block] of part.entries()) this.#moved.push({ ...block, at: at + i });
       done += part.length;
       if (this.#moved.length === this.#blocksMax) await this.finish();
@@ -144,12 +143,19 @@ export class Relocation {
     table: Parameters<CommitLog['commitRelocation']>[0],
   ): Promise<boolean> {
     const { tree, maintenance, commitLog, cache } = this.#c;
-    await this.#loadMaps(moved);
-    for (let room = maintenance.room(); room !== undefined; room = maintenance.room()) await room;
-    // From here on nothing is awaited until all pointers are moved.
-    const unchanged = (one: Moved): boolean =>
-      tree.pointer(one.inode, one.chunk, one.block % CHUNK_BLOCKS) === one.pointer;
-    const kept = moved.map(unchanged);
+    let verified = new Map<Moved, boolean>();
+    let version: number;
+    do {
+      for (let room = maintenance.room(); room !== undefined; room = maintenance.room()) await room;
+      version = tree.version;
+      verified = await this.#verify(moved);
+    } while (version !== tree.version);
+    // From here on nothing is awaited until all pointers are moved. What neither a memtable nor the
+    // map cache knows is in the tables, which have not changed since they were asked.
+    const kept = moved.map((one) => {
+      const now = tree.pointer(one.inode, one.chunk, one.block % CHUNK_BLOCKS);
+      return now === UNKNOWN ? verified.get(one)! : now === one.pointer;
+    });
     if (!kept.includes(true)) return false;
     commitLog.commitRelocation(table, (segment) => {
       const { memtable } = segment;
@@ -169,18 +175,14 @@ export class Relocation {
     return true;
   }
 
-  /** Brings the maps of all moved blocks into memory, as far as they stay there. */
-  async #loadMaps(moved: readonly Moved[]): Promise<void> {
-    const { tree } = this.#c;
-    for (let round = 0; round < MAP_ROUNDS; round++) {
-      let missing = 0;
-      for (const { inode, chunk, block } of moved) {
-        if (tree.pointer(inode, chunk, block % CHUNK_BLOCKS) !== UNKNOWN) continue;
-        missing += 1;
-        await tree.loadChunk(inode, chunk);
-      }
-      if (missing === 0) return;
+  /** Which blocks still lie where they were read. Brings their maps into memory on the way. */
+  async #verify(moved: readonly Moved[]): Promise<Map<Moved, boolean>> {
+    const verified = new Map<Moved, boolean>();
+    for (const one of moved) {
+      const now = await pointerOf(this.#c.tree, one);
+      verified.set(one, now === one.pointer);
     }
+    return verified;
   }
 }
 

@@ -199,9 +199,10 @@ function keeps(reach: Reach, { kind, id }: TrashItem): boolean {
   }
 }
 
-/** A leased root also reaches the log from where its manifest says, and what commits there name. */
-function holds({ number, manifest, reach }: LeasedRoot, item: TrashItem): boolean {
+/** A leased root may also reach the log from where its manifest says, and what commits there name. */
+function holds({ number, manifest, reach, log }: LeasedRoot, item: TrashItem): boolean {
   if (keeps(reach, item)) return true;
+  if (!log) return item.kind === 'manifest' && item.id === number;
   switch (item.kind) {
     case 'log':
       return item.id >= manifest.logNumber;

@@ -32,7 +32,7 @@ export interface LiveBlock {
 }
 
 /** Sealed bytes fetched by one GET at most. */
-const RANGE_BYTES_MAX = 4 * 1024 * 1024;
+const RANGE_BYTES_MAX = 2 * 1024 * 1024;
 /** Unwanted bytes between two frames that are read along. */
 const GAP_BYTES_MAX = 512 * 1024;
 
@@ -55,23 +55,33 @@ export async function liveBlocksOf(
   });
   const live: LiveBlock[] = [];
   for (const owner of owners) {
-    const { inode, chunk, block, pointer } = owner;
-    let now = tree.pointer(inode, chunk, block % CHUNK_BLOCKS);
-    while (now === UNKNOWN) {
-      await tree.loadChunk(inode, chunk);
-      now = tree.pointer(inode, chunk, block % CHUNK_BLOCKS);
-    }
-    if (now === pointer) live.push(owner);
+    if ((await pointerOf(tree, owner)) === owner.pointer) live.push(owner);
   }
   return live.sort((a, b) => a.pointer - b.pointer);
 }
 
-/** Copies `blocks`, which ascend in the victim, one after another to `target`. */
+/** Where a block lies now. */
+export async function pointerOf(
+  tree: Tree,
+  { inode, chunk, block }: Pick<LiveBlock, 'inode' | 'chunk' | 'block'>,
+): Promise<number> {
+  for (;;) {
+    const now = tree.pointer(inode, chunk, block % CHUNK_BLOCKS);
+    if (now !== UNKNOWN) return now;
+    await tree.loadChunk(inode, chunk);
+  }
+}
+
+/**
+ * Copies `blocks`, which ascend in the victim, one after another to `target`. Frames are unsealed to
+ * `scratch` as long as they fit it.
+ */
 export async function readBlocks(
   components: VictimComponents,
   victim: Victim,
   blocks: readonly LiveBlock[],
   target: Uint8Array,
+  scratch: Uint8Array,
 ): Promise<void> {
   const { table } = victim;
   let at = 0;
@@ -87,7 +97,7 @@ export async function readBlocks(
       if (gapBytes > GAP_BYTES_MAX || (frame >= end && bytes > RANGE_BYTES_MAX)) break;
       end = Math.max(end, frame + 1);
     }
-    const plain = await readFrames(components, victim, start, end);
+    const plain = await readFrames(components, victim, start, end, scratch);
     for (; at < next; at++) {
       const from = (blockOf(blocks[at]!.pointer) - start * table.blocksPerFrame) * BLOCK_BYTES;
       target.set(plain.subarray(from, from + BLOCK_BYTES), at * BLOCK_BYTES);
@@ -106,6 +116,7 @@ async function readFrames(
   { segment, table }: Victim,
   start: number,
   end: number,
+  scratch: Uint8Array,
 ): Promise<Uint8Array> {
   const name = lineage.segmentName(segment, table);
   const range = { start: table.offsets[start]!, end: table.offsets[end]! };
@@ -115,7 +126,9 @@ async function readFrames(
   }
   const firstBlock = start * table.blocksPerFrame;
   const blocks = Math.min(table.blocks, end * table.blocksPerFrame) - firstBlock;
-  const plain = new Uint8Array(blocks * BLOCK_BYTES);
+  const plainBytes = blocks * BLOCK_BYTES;
+  const fits = plainBytes <= scratch.length;
+  const plain = fits ? scratch.subarray(0, plainBytes) : new Uint8Array(plainBytes);
   const lengths = await sealer.unseal({
     seal: keyring.sealFor(name, table.salt, table.cipher),
     kind: FrameKind.data,
