@@ -139,8 +139,11 @@ export class Maintenance {
   /** Merges everything into one run, so that all counts are exact; resolves when that is done. */
   async mergeAll(): Promise<void> {
     await this.#compacting;
-    // The counts of a single run are exact as they are.
-    if (this.#c.tree.runs.length < 2) return;
+    if (this.#c.tree.runs.length < 2) {
+      // The counts of a single run are exact as they are.
+      this.#c.onMergedAll();
+      return;
+    }
     this.#mergeAll = true;
     this.#startCompaction();
     await this.#compacting;

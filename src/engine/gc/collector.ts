@@ -98,6 +98,9 @@ export class Collector {
   #credit = Infinity;
   /** Let in since the flush that the counts are of. */
   #written = 0;
+  #writtenEver = 0;
+  /** `#writtenEver` at the survey of the last step. */
+  #writtenBefore = 0;
   #creditRoom: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
   #cancelRetry: () => void = () => {};
   readonly counters = { movedBytes: 0, steps: 0, waits: 0 };
@@ -134,6 +137,7 @@ export class Collector {
   /** A writer was let in with so many bytes. */
   onWritten(bytes: number): void {
     this.#written += bytes;
+    this.#writtenEver += bytes;
     this.#credit -= bytes;
   }
 
@@ -236,10 +240,10 @@ export class Collector {
     try {
       const before = this.#found;
       const found = await this.#survey();
-      if (before !== undefined && this.#stepped && !hasShrunk(before, found)) {
-        // Nobody has written, and the step before gained nothing: nor would the next.
-        if (this.#written === 0) return false;
-      }
+      const isQuiet = this.#stepped && this.#writtenEver === this.#writtenBefore;
+      this.#writtenBefore = this.#writtenEver;
+      // Nobody has written, and the step before gained nothing: nor would the next.
+      if (isQuiet && before !== undefined && !hasShrunk(before, found)) return false;
       const { segmentBytes, garbageSoft, garbageHard, smallSegmentsMax } = this.#settings;
       const dead = found.storedBytes - found.liveBytes - SLACK_SEGMENTS * segmentBytes;
       const small = found.smallSegments > smallSegmentsMax;
