@@ -14,13 +14,14 @@ import { StorageError } from './base/errors.ts';
 import type { Clock } from './base/clock.ts';
 import type { Log } from './base/log.ts';
 import type { Rng } from './base/rng.ts';
+import { splitCacheBudget } from './cache/budget.ts';
 import { type DiskCache, openDiskCache } from './cache/disk/disk-cache.ts';
 import { nodeDisk } from './cache/disk/node-disk.ts';
 import type { Progress } from './cli/progress.ts';
 import type { Settings, VolumeSetting } from './cli/settings.ts';
 import { lockStateDir } from './cli/state-dir.ts';
 import { createSealerPool } from './codec/sealer-pool.ts';
-import { type Database, initStore, openDatabase } from './engine/db.ts';
+import { type Database, type DatabaseSettings, initStore, openDatabase } from './engine/db.ts';
 import { createDirectoryStore } from './objectstore/directory.ts';
 import { createMemoryStore } from './objectstore/memory.ts';
 import { type Meter, withMeter } from './objectstore/metered.ts';
@@ -51,6 +52,9 @@ const SEALING = { inlineBytesMax: 72 * 1024 };
 const READ_AHEAD_BYTES = 4 * 1024 * 1024;
 
 const SEALER_THREADS_MAX = 4;
+
+/** A read-only server trails its branch by so much: one listing of the log each time. */
+const FOLLOW_INTERVAL_MS = 1000;
 
 export interface DaemonComponents {
   readonly clock: Clock;
@@ -119,13 +123,15 @@ export async function startDaemon(
       branch: settings.branch,
       readOnly: settings.readOnly,
       snapshot: settings.snapshot,
-      cacheMemoryBytes: settings.cacheMemoryBytes,
+      followIntervalMs: FOLLOW_INTERVAL_MS,
+      ...cacheBudgets(settings.cacheMemoryBytes),
       onProgress: (done, total) => progress.update(done, total),
     },
   );
   rising.defer(() => database.close());
 
   const volumes = await openVolumes(database, { readAheadBytes: READ_AHEAD_BYTES });
+  database.onRecords(() => volumes.reload());
   if (!settings.readOnly) await ensureVolumes(volumes, settings.volumes, log);
   const faces: Face[] = [];
   const service = createAdminService({
@@ -157,7 +163,8 @@ export async function startDaemon(
   };
 }
 
-async function openStore(
+/** The store that the settings name; `open` closes it. */
+export async function openStore(
   settings: Settings,
   components: DaemonComponents,
   open: AsyncDisposableStack,
@@ -216,6 +223,18 @@ async function openS3(
 }
 
 /** Makes what is missing; a volume that is there keeps its size, whatever the settings say. */
+/** One budget for all that the engine caches in memory. */
+function cacheBudgets(totalBytes: number): Partial<DatabaseSettings> {
+  const { blocks, blocksMax, maps, frameTables, tableBlocks } = splitCacheBudget(totalBytes);
+  return {
+    cacheMemoryBytes: blocksMax,
+    cacheKeptBytes: blocks,
+    mapCacheBytes: maps,
+    frameTableCacheBytes: frameTables,
+    tableCacheBytes: tableBlocks,
+  };
+}
+
 /** Never fails for the disk's sake: a cache that cannot be used is none. */
 async function openCache(
   { cacheDiskBytes, stateDir }: Settings,

@@ -133,11 +133,28 @@ test('hits and misses are counted by reads alone', () => {
   );
 });
 
+test('what came along with others leaves a full cache first, unless it is marked as read', () => {
+  const cache = cacheOf(100);
+  const source = new Uint8Array(16 * CACHE_BLOCK_BYTES);
+  cache.insert(1, 3, source, 0);
+  cache.insertAlong(1, 0, 16, source, 0);
+  assert.equal(cache.stats().inserts, 16);
+  cache.markRead(1, 5);
+  cache.markRead(2, 5);
+  // Of 84 fresh slots and 13 guests past their share, room for 97 others.
+  for (let block = 0; block < 97; block++) cache.insert(9, block, source, 0);
+  const kept = Array.from({ length: 16 }, (_, block) => block).filter((b) => cache.has(1, b));
+  assert.deepEqual(kept, [3, 5, 15]);
+  const { hits, misses } = cache.stats();
+  assert.deepEqual({ hits, misses }, { hits: 0, misses: 0 });
+});
+
 test('a budget below one block makes a cache that always misses', () => {
   for (const budgetBytes of [0, CACHE_BLOCK_BYTES - 1]) {
     const cache = new BlockCache({ budgetBytes });
     cache.insertRun(1, 0, 2, new Uint8Array(2 * CACHE_BLOCK_BYTES), 0);
     assert.equal(cache.copyOut(1, 0, new Uint8Array(CACHE_BLOCK_BYTES), 0), false);
+    cache.markRead(1, 0);
     assert.equal(cache.forget(1, 0), false);
     assert.equal(cache.stats().bytes, 0);
     assert.equal(cache.stats().misses, 1);
@@ -150,7 +167,9 @@ test('a scan of ten times the cache leaves the working set where it is', () => {
   const rng = createSeededRng(3);
   const content = new Uint8Array(CACHE_BLOCK_BYTES);
   const read = (segment: number, block: number): void => {
-    if (cache.find(segment, block) < 0) cache.insert(segment, block, content, 0);
+    if (cache.find(segment, block) >= 0) return;
+    cache.insert(segment, block, content, 0);
+    cache.markRead(segment, block);
   };
   for (let count = 0; count < 4000; count++) read(1, Math.floor(rng.float() * 300));
   for (let block = 0; block < 10 * blocks; block++) {
@@ -160,4 +179,100 @@ test('a scan of ten times the cache leaves the working set where it is', () => {
   let kept = 0;
   for (let block = 0; block < 300; block++) if (cache.has(1, block)) kept += 1;
   assert.ok(kept > 270, `${kept} of 300 blocks are left`);
+});
+
+/** Slots of one slab. */
+const SLAB = 1024;
+
+test('what others borrow is given up slab by slab, and taken back when they return enough', () => {
+  const size = 4 * SLAB;
+  let borrowedBlocks = 0;
+  const cache = new BlockCache({
+    budgetBytes: size * CACHE_BLOCK_BYTES,
+    shared: {
+      borrowedBytes: () => borrowedBlocks * CACHE_BLOCK_BYTES,
+      keptBytes: 1500 * CACHE_BLOCK_BYTES,
+    },
+  });
+  const source = new Uint8Array(CACHE_BLOCK_BYTES);
+  let next = 0;
+  const settle = (): number => {
+    for (let count = 0; count < 2 * size; count++) cache.insert(1, next++, source, 0);
+    const { bytes, budgetBytes, slabBytes } = cache.stats();
+    assert.equal(bytes, budgetBytes);
+    assert.equal(slabBytes, Math.ceil(bytes / CACHE_BLOCK_BYTES / SLAB) * SLAB * CACHE_BLOCK_BYTES);
+    return bytes / CACHE_BLOCK_BYTES;
+  };
+  assert.equal(settle(), size);
+  borrowedBlocks = 1;
+  assert.equal(settle(), 3 * SLAB);
+  borrowedBlocks = SLAB + 1;
+  assert.equal(settle(), 2 * SLAB);
+  borrowedBlocks = 5 * SLAB;
+  assert.equal(settle(), 1500, 'so much is kept');
+  borrowedBlocks = 2 * SLAB;
+  assert.equal(settle(), 1500, 'one slab may be borrowed again soon');
+  borrowedBlocks = 0;
+  assert.equal(settle(), size);
+});
+
+test('a cache that others borrow from never holds too much, nor another block', () => {
+  const size = 2 * SLAB;
+  const step = fc.tuple(fc.nat(3000), fc.nat(SLAB * 3), fc.nat(2999));
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+      let borrowed = 0;
+      const cache = new BlockCache({
+        budgetBytes: size * CACHE_BLOCK_BYTES,
+        shared: { borrowedBytes: () => borrowed * CACHE_BLOCK_BYTES, keptBytes: 0 },
+      });
+      const source = new Uint8Array(CACHE_BLOCK_BYTES);
+      const view = new DataView(source.buffer);
+      const target = new Uint8Array(CACHE_BLOCK_BYTES);
+      for (const [first, lent, forgotten] of steps) {
+        borrowed = lent;
+        const before = cache.stats().inserts;
+        for (let block = first; block < first + 700; block++) {
+          view.setFloat64(0, block);
+          cache.insert(3, block, source, 0);
+        }
+        cache.forgetRun(3, forgotten, 50);
+        const limit = Math.floor(Math.max(0, size - lent) / SLAB) * SLAB;
+        const { bytes, budgetBytes, inserts } = cache.stats();
+        assert.ok(bytes <= budgetBytes);
+        // So many inserts take notice of what is borrowed.
+        if (inserts - before >= 256) assert.ok(budgetBytes <= limit * CACHE_BLOCK_BYTES);
+        let held = 0;
+        for (let block = 0; block < 3700; block++) {
+          if (!cache.copyOut(3, block, target, 0)) continue;
+          held += 1;
+          assert.equal(new DataView(target.buffer).getFloat64(0), block);
+        }
+        assert.equal(held * CACHE_BLOCK_BYTES, bytes);
+      }
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test('slots that were free when lent are neither used nor taken for what they held', () => {
+  let borrowed = 0;
+  const cache = new BlockCache({
+    budgetBytes: 2 * SLAB * CACHE_BLOCK_BYTES,
+    shared: { borrowedBytes: () => borrowed, keptBytes: 0 },
+  });
+  const source = new Uint8Array(CACHE_BLOCK_BYTES);
+  for (let block = 0; block < 2 * SLAB; block++) cache.insert(1, block, source, 0);
+  // Block 1500 moves from the second slab to a free slot of the first; its old slot stays free, as
+  // do more than are taken until what is borrowed is noticed.
+  cache.forgetRun(1, 1300, 600);
+  cache.forget(1, 10);
+  cache.insert(1, 1500, source, 0);
+  borrowed = 1;
+  for (let block = 0; block < 256; block++) cache.insert(2, block, source, 0);
+  assert.equal(cache.stats().budgetBytes, SLAB * CACHE_BLOCK_BYTES);
+  assert.equal(cache.has(1, 1500), true);
+  assert.equal(cache.has(1, 1200), false);
+  for (let block = 0; block < SLAB; block++) cache.insert(3, block, source, 0);
+  assert.equal(cache.stats().bytes, SLAB * CACHE_BLOCK_BYTES);
 });

@@ -5,11 +5,16 @@
 //           when its first slot is used
 //   order   an EvictionPolicy over slots (S3-FIFO unless told otherwise)
 //
+// The budget can be shared: what others have borrowed of it is asked for now and then, and the
+// cache then gives whole slabs back from its end, with whatever lies in them. They are few, as what
+// others keep of the tree grows with the data, over hours.
+//
 // Everything is synchronous, and a hit allocates nothing. Blocks never change once written, so
 // whoever inserts a block that is there already has brought the same bytes, and they are ignored.
 //
 // Invariants:
-//   1. The bytes held never exceed the budget; below one block, the cache always misses.
+//   1. The bytes held never exceed the budget; below one block, the cache always misses. What is
+//      borrowed of it is given up within INSERTS_PER_CHECK inserts.
 //   2. A slot is free, or in the index and in the policy.
 //   3. A slot that `find` returned is valid until the next insert or forget.
 
@@ -26,10 +31,23 @@ const SLAB_MASK = SLAB_SLOTS - 1;
 /** Slots are int32; 2^30 of them hold 4 TiB. */
 const SLOTS_MAX = 2 ** 30;
 const BLOCK_INDEX_MAX = 2 ** 32 - 1;
+/** So rarely that asking costs nothing, and well within the inserts that fill a slab. */
+const INSERTS_PER_CHECK = 256;
+/** What others give back is taken when it is so many slabs: it may be borrowed again. */
+const SLABS_TO_GROW = 2;
 
 export interface BlockCacheSettings {
-  /** Plaintext held at most. The tables beside it take about 2.5 % more. */
+  /** Plaintext held at most. The tables beside it take up to 2 % more: see budget.ts. */
   readonly budgetBytes: number;
+  readonly shared?: SharedBudget;
+}
+
+/** Who else lives on the same budget. */
+export interface SharedBudget {
+  /** What the others hold now. Asked for every few hundred inserts. */
+  readonly borrowedBytes: () => number;
+  /** What is left to this cache however much the others hold. */
+  readonly keptBytes: number;
 }
 
 export interface BlockCacheStats {
@@ -39,14 +57,20 @@ export interface BlockCacheStats {
   readonly evictions: number;
   /** Plaintext held now. */
   readonly bytes: number;
+  /** Plaintext held at most, as long as others borrow what they do. */
   readonly budgetBytes: number;
+  /** Memory that is taken for plaintext, held or not. Never given back but to who borrows it. */
+  readonly slabBytes: number;
   /** Index, queues and other tables. */
   readonly overheadBytes: number;
 }
 
 export class BlockCache {
-  readonly #budgetBytes: number;
   readonly #slotCount: number;
+  readonly #shared: SharedBudget | undefined;
+  /** Slots from here on are lent: nothing is in them. */
+  #slotLimit: number;
+  #insertsToCheck = INSERTS_PER_CHECK;
   readonly #index: PairMap;
   readonly #policy: EvictionPolicy | undefined;
   readonly #slabs: Buffer[] = [];
@@ -55,7 +79,7 @@ export class BlockCache {
   /** A stack of the slots that were given back, of which `#freeCount` are in use. */
   readonly #free: Int32Array;
   #freeCount = 0;
-  /** Slots from here on were never used. */
+  /** Slots from here on hold nothing, and are not in the stack. */
   #fresh = 0;
   #hits = 0;
   #misses = 0;
@@ -69,8 +93,9 @@ export class BlockCache {
     assert(settings.budgetBytes >= 0, 'a cache budget is not negative');
     const slotCount = Math.floor(settings.budgetBytes / CACHE_BLOCK_BYTES);
     assert(slotCount <= SLOTS_MAX, 'a cache holds at most 2^30 blocks');
-    this.#budgetBytes = settings.budgetBytes;
     this.#slotCount = slotCount;
+    this.#slotLimit = slotCount;
+    this.#shared = settings.shared;
     this.#index = new PairMap(slotCount);
     this.#policy = slotCount === 0 ? undefined : createPolicy(slotCount);
     this.#segmentOf = new Float64Array(slotCount);
@@ -112,19 +137,45 @@ export class BlockCache {
     return this.#index.has(segment, block);
   }
 
-  /** Keeps a copy of the 4 KiB of `source` that begin at `sourceAt`. */
+  /**
+   * Counts a read of a block that came because of it: `find` missed it, and the bytes were taken
+   * from what was fetched. Without it the block would leave as if nobody had wanted it.
+   */
+  markRead(segment: number, block: number): void {
+    const slot = this.#index.get(segment, block);
+    if (slot >= 0) this.#policy?.touch(slot);
+  }
+
+  /**
+   * Keeps a copy of the 4 KiB of `source` that begin at `sourceAt`: of a block that is expected to
+   * be read, since it was asked for, fetched ahead of a reader, or written.
+   */
   insert(segment: number, block: number, source: Uint8Array, sourceAt: number): void {
+    this.#insert(segment, block, source, sourceAt, true);
+  }
+
+  #insert(
+    segment: number,
+    block: number,
+    source: Uint8Array,
+    sourceAt: number,
+    expected: boolean,
+  ): void {
     assert(sourceAt + CACHE_BLOCK_BYTES <= source.length, 'a source holds the whole block');
     assert(block <= BLOCK_INDEX_MAX, 'a block index fits 32 bits');
-    if (this.#policy === undefined || this.#index.has(segment, block)) return;
-    const slot = this.#takeSlot(this.#policy);
+    const policy = this.#policy;
+    if (policy === undefined || this.#index.has(segment, block)) return;
+    if (this.#shared !== undefined && --this.#insertsToCheck <= 0)
+      this.#share(this.#shared, policy);
+    if (this.#slotLimit === 0) return;
+    const slot = this.#takeSlot(policy);
     // The bytes come first: if there is no memory for a slab, no key may lead to it.
     const at = (slot & SLAB_MASK) * CACHE_BLOCK_BYTES;
     this.#slabFor(slot).set(source.subarray(sourceAt, sourceAt + CACHE_BLOCK_BYTES), at);
     this.#index.set(segment, block, slot);
     this.#segmentOf[slot] = segment;
     this.#blockOf[slot] = block;
-    this.#policy.admit(slot, hashPair(segment, block));
+    policy.admit(slot, hashPair(segment, block), expected);
     this.#inserts += 1;
   }
 
@@ -138,6 +189,23 @@ export class BlockCache {
   ): void {
     for (let index = 0; index < count; index++) {
       this.insert(segment, firstBlock + index, source, sourceAt + index * CACHE_BLOCK_BYTES);
+    }
+  }
+
+  /**
+   * As `insertRun`, for blocks that came along with others and may never be asked for, as the rest
+   * of a frame. They get little room. Those that are held already are left as they are.
+   */
+  insertAlong(
+    segment: number,
+    firstBlock: number,
+    count: number,
+    source: Uint8Array,
+    sourceAt: number,
+  ): void {
+    for (let index = 0; index < count; index++) {
+      const at = sourceAt + index * CACHE_BLOCK_BYTES;
+      this.#insert(segment, firstBlock + index, source, at, false);
     }
   }
 
@@ -164,7 +232,8 @@ export class BlockCache {
       inserts: this.#inserts,
       evictions: this.#evictions,
       bytes: this.#index.size * CACHE_BLOCK_BYTES,
-      budgetBytes: this.#budgetBytes,
+      budgetBytes: this.#slotLimit * CACHE_BLOCK_BYTES,
+      slabBytes: this.#slabs.reduce((sum, slab) => sum + slab.length, 0),
       overheadBytes: perSlot + this.#index.memoryBytes + (this.#policy?.memoryBytes ?? 0),
     };
   }
@@ -172,12 +241,48 @@ export class BlockCache {
   /** A slot that is in neither the index nor the policy. */
   #takeSlot(policy: EvictionPolicy): number {
     if (this.#freeCount > 0) return this.#free[--this.#freeCount]!;
-    if (this.#fresh < this.#slotCount) return this.#fresh++;
+    if (this.#fresh < this.#slotLimit) return this.#fresh++;
     const slot = policy.evict();
     const gone = this.#index.delete(this.#segmentOf[slot]!, this.#blockOf[slot]!);
     assert(gone, 'an evicted slot was in the index');
     this.#evictions += 1;
     return slot;
+  }
+
+  /** Gives up or takes back what others borrow or have returned since they were last asked. */
+  #share({ borrowedBytes, keptBytes }: SharedBudget, policy: EvictionPolicy): void {
+    this.#insertsToCheck = INSERTS_PER_CHECK;
+    const free = this.#slotCount - Math.ceil(borrowedBytes() / CACHE_BLOCK_BYTES);
+    // Whole slabs: a part of one cannot be returned.
+    const slabs = free >= this.#slotCount ? this.#slotCount : free - (free & SLAB_MASK);
+    const kept = Math.floor(keptBytes / CACHE_BLOCK_BYTES);
+    const limit = Math.min(this.#slotCount, Math.max(slabs, kept, 0));
+    const growth = limit - this.#slotLimit;
+    if (growth < 0) this.#giveUp(limit, policy);
+    if (growth < 0 || limit === this.#slotCount || growth >= SLABS_TO_GROW * SLAB_SLOTS) {
+      this.#slotLimit = limit;
+    }
+  }
+
+  /** Drops what lies in slots from `limit` on, and their slabs. */
+  #giveUp(limit: number, policy: EvictionPolicy): void {
+    for (let slot = limit; slot < this.#fresh; slot++) {
+      const segment = this.#segmentOf[slot]!;
+      const block = this.#blockOf[slot]!;
+      // A free slot still has the key that it held last, which may be in another slot by now.
+      if (this.#index.get(segment, block) !== slot) continue;
+      this.#index.delete(segment, block);
+      policy.remove(slot);
+      this.#evictions += 1;
+    }
+    this.#fresh = Math.min(this.#fresh, limit);
+    let kept = 0;
+    for (let at = 0; at < this.#freeCount; at++) {
+      const slot = this.#free[at]!;
+      if (slot < limit) this.#free[kept++] = slot;
+    }
+    this.#freeCount = kept;
+    this.#slabs.length = Math.min(this.#slabs.length, Math.ceil(limit / SLAB_SLOTS));
   }
 
   #slabFor(slot: number): Buffer {

@@ -6,8 +6,12 @@
 //   2. While any slot is in it, `evict` returns one.
 
 export interface EvictionPolicy {
-  /** `slot` now holds the block whose key hashes to `hash`. */
-  admit(slot: number, hash: number): void;
+  /**
+   * `slot` now holds the block whose key hashes to `hash`. Nobody has read it yet: whoever brings
+   * it because it is read calls `touch` as well. Not `expected` is a block that only came along
+   * with another, as the rest of its frame.
+   */
+  admit(slot: number, hash: number, expected: boolean): void;
   /** The block was read. Called for every hit: must neither allocate nor search. */
   touch(slot: number): void;
   /** The block is dead: the slot was taken back before its time. */

@@ -3,15 +3,15 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { createSeededRng } from '../base/rng.ts';
 import type { ReadAhead, ReadAheadRange } from './read-ahead.ts';
-import { createReadAhead, STREAMS_MAX, WINDOW_BYTES_MIN } from './read-ahead.ts';
+import { createReadAhead, STREAMS_MAX, PIECE_BYTES_MIN } from './read-ahead.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 const TIB = 1024 * GIB;
 
-function ofDevice(deviceBytes: number, windowBytesMax = 8 * MIB): ReadAhead {
-  return createReadAhead({ deviceBytes, windowBytesMax });
+function ofDevice(deviceBytes: number, distanceBytesMax = 8 * MIB): ReadAhead {
+  return createReadAhead({ deviceBytes, distanceBytesMax });
 }
 
 /** Reads [start, end) in order; returns what was to be fetched. */
@@ -29,34 +29,42 @@ function readThrough(
   return ranges;
 }
 
-test('a sequential reader is found at its third read; its window doubles to the maximum', () => {
-  const readAhead = ofDevice(GIB, MIB);
+test('the third read shows a sequential reader, who is fetched ahead by twice what it read', () => {
+  const readAhead = ofDevice(GIB, 4 * MIB);
   assert.equal(readAhead.observe(0, 64 * KIB), undefined);
   assert.equal(readAhead.observe(64 * KIB, 64 * KIB), undefined);
-  assert.deepEqual(readAhead.observe(128 * KIB, 64 * KIB), { start: 192 * KIB, end: 384 * KIB });
-  const windows = readThrough(readAhead, 192 * KIB, 16 * MIB, 64 * KIB);
+  // Twice 192 KiB ahead is 576 KiB: the last whole chunk before it ends at 512.
+  assert.deepEqual(readAhead.observe(128 * KIB, 64 * KIB), { start: 192 * KIB, end: 512 * KIB });
+  assert.deepEqual(readAhead.observe(192 * KIB, 64 * KIB), { start: 512 * KIB, end: 768 * KIB });
+  for (let offset = 256 * KIB; offset < MIB; offset += 64 * KIB) {
+    const range = readAhead.observe(offset, 64 * KIB);
+    if (range !== undefined) assert.ok(range.end <= (offset + 64 * KIB) * 3);
+  }
+});
+
+test('a steady reader has pieces of a quarter of the distance under way, whole and in step', () => {
+  const readAhead = ofDevice(GIB, 4 * MIB);
+  readThrough(readAhead, 0, 8 * MIB, 128 * KIB);
+  const ranges = readThrough(readAhead, 8 * MIB, 12 * MIB, 128 * KIB);
   assert.deepEqual(
-    windows.slice(0, 5).map(({ start, end }) => (end - start) / KIB),
-    [256, 512, 1024, 1024, 1024],
+    ranges,
+    [12, 13, 14, 15].map((at) => ({ start: at * MIB, end: (at + 1) * MIB })),
+  );
+  const small = ofDevice(GIB, MIB);
+  readThrough(small, 0, 4 * MIB, 64 * KIB);
+  assert.deepEqual(
+    readThrough(small, 4 * MIB, 4 * MIB + 512 * KIB, 64 * KIB).map(({ start, end }) => end - start),
+    [256 * KIB, 256 * KIB],
   );
 });
 
-test('the next window is asked for when the reader passes the middle of the last', () => {
-  const readAhead = ofDevice(GIB, MIB);
-  assert.equal(readThrough(readAhead, 0, 192 * KIB, 64 * KIB).length, 1);
-  // The window is [192, 384) KiB, rounded up from 128 KiB: its last 64 KiB are the second half.
-  assert.equal(readAhead.observe(192 * KIB, 64 * KIB), undefined);
-  assert.equal(readAhead.observe(256 * KIB, 60 * KIB), undefined);
-  assert.deepEqual(readAhead.observe(316 * KIB, 4 * KIB), { start: 384 * KIB, end: 640 * KIB });
-});
-
-test('windows of one stream join without gap or overlap, never too far ahead', () => {
+test('pieces of one stream join without gap or overlap, never too far ahead', () => {
   const lengths = fc.constantFrom(4 * KIB, 20 * KIB, 128 * KIB, 300 * KIB, 2 * MIB);
   const maxima = fc.constantFrom(128 * KIB, 500 * KIB, MIB, 8 * MIB);
   fc.assert(
-    fc.property(lengths, maxima, fc.nat(1000), (length, windowBytesMax, block) => {
+    fc.property(lengths, maxima, fc.nat(1000), (length, distanceBytesMax, block) => {
       const deviceBytes = block * 4 * KIB + 40 * length + 4 * KIB;
-      const readAhead = ofDevice(deviceBytes, windowBytesMax);
+      const readAhead = ofDevice(deviceBytes, distanceBytesMax);
       let aheadEnd: number | undefined;
       for (let offset = block * 4 * KIB; offset < deviceBytes; offset += length) {
         const frontier = Math.min(offset + length, deviceBytes);
@@ -65,7 +73,7 @@ test('windows of one stream join without gap or overlap, never too far ahead', (
         assert.ok(range.start < range.end);
         assert.ok(range.end <= deviceBytes);
         assert.equal(range.start, Math.max(aheadEnd ?? frontier, frontier));
-        assert.ok(range.end - frontier <= windowBytesMax * 1.5 + WINDOW_BYTES_MIN);
+        assert.ok(range.end - frontier <= distanceBytesMax);
         aheadEnd = range.end;
       }
       assert.equal(aheadEnd, deviceBytes);
@@ -94,7 +102,7 @@ test('what is fetched lies ahead of the read, on the device, and once for each s
         if (range === undefined) continue;
         assert.ok(range.start >= offset + length && range.end > range.start);
         assert.ok(range.end <= deviceBytes);
-        assert.ok(range.start >= fetched[reader]!, 'a window was fetched before');
+        assert.ok(range.start >= fetched[reader]!, 'it was fetched before');
         fetched[reader] = range.end;
       }
     }),
@@ -178,8 +186,8 @@ test('a stream that was idle longest is forgotten when another needs its place',
   assert.equal(readThrough(readAhead, GIB + 192 * KIB, GIB + 400 * KIB, 208 * KIB).length, 0);
 });
 
-test('a maximum below the smallest window turns read-ahead off', () => {
-  const readAhead = ofDevice(GIB, WINDOW_BYTES_MIN - 1);
+test('a maximum below the smallest piece turns read-ahead off', () => {
+  const readAhead = ofDevice(GIB, PIECE_BYTES_MIN - 1);
   assert.deepEqual(readThrough(readAhead, 0, 16 * MIB, 64 * KIB), []);
   assert.deepEqual(readThrough(ofDevice(GIB), 0, 0, 64 * KIB), []);
 });

@@ -1,28 +1,31 @@
 // Finds sequential readers among the reads of one device, and says what to fetch before they ask.
 //
-//        read so far        fetched ahead
-//   ─────────────────┬──────────┬──────────┬─────────────────────────
-//                 frontier   trigger    aheadEnd
+//     read so far              fetched ahead             room
+//   ├──────────────┬───────────┬───────────┬───────────┬ ─ ─ ─ ─ ┐
+//   origin      frontier                            aheadEnd   frontier + distance
 //
 // 1. A read belongs to the stream whose frontier is closest, if that is near: requests of a deep
 //    queue overtake each other. A read that belongs to none becomes a candidate.
 // 2. A candidate becomes a stream when enough reads moved its frontier: POINTS_EXACT for one that
 //    began exactly there, one point for one that was merely near. Two exact ones are enough.
-// 3. A stream whose frontier passes the trigger, the middle of the last window, asks for the next
-//    window, twice as large, up to the maximum.
-// 4. The candidate, or the stream, that was idle longest makes room for a new one. A reader that
+// 3. A stream is fetched ahead by a distance of twice what it has read, up to the maximum. So who
+//    stops early has wasted little, and who goes on soon has as much under way as is useful.
+// 4. Whenever a piece of a quarter of the distance has room, it is asked for. Thus there are always
+//    three or four fetches under way for a steady reader: were the whole distance asked for at
+//    once, the store would be idle while it is read, and the reader while it is fetched.
+// 5. The candidate, or the stream, that was idle longest makes room for a new one. A reader that
 //    jumps away thus asks for nothing more, and random reads cannot push out a stream.
 //
-// Invariants: windows of one stream never overlap; none passes the device's end; a stream is never
-// fetched further ahead of its frontier than 1.5 maximal windows and one alignment.
+// Invariants: what is asked for of one stream never overlaps; it does not pass the device's end,
+// nor lie further ahead of the stream's frontier than the maximum.
 // Deterministic, no clock: the caller starts the fetch and owns its failure.
 
 import { assert } from '../base/assert.ts';
 
 export interface ReadAheadSettings {
   readonly deviceBytes: number;
-  /** The largest window. Below WINDOW_BYTES_MIN nothing is ever fetched ahead. */
-  readonly windowBytesMax: number;
+  /** How far ahead of a reader. Below PIECE_BYTES_MIN nothing is ever fetched. */
+  readonly distanceBytesMax: number;
 }
 
 /** Bytes [start, end) of the device. */
@@ -36,8 +39,14 @@ export interface ReadAhead {
   observe(offset: number, length: number): ReadAheadRange | undefined;
 }
 
-/** The first window, and what window ends are rounded up to: one chunk. */
-export const WINDOW_BYTES_MIN = 128 * 1024;
+/** One chunk: a smaller fetch would look a block map up for a part of it. */
+export const PIECE_BYTES_MIN = 128 * 1024;
+/** What one GET brings at most. */
+const PIECE_BYTES_MAX = 1024 * 1024;
+/** Pieces that a steady reader has under way. */
+const PIECES = 4;
+/** How far ahead, by what was read. */
+const DISTANCE_PER_READ = 2;
 /** Streams followed at once, for each device handle. */
 export const STREAMS_MAX = 8;
 
@@ -50,49 +59,48 @@ const NEAR_LENGTHS = 8;
 const NEAR_BYTES_MAX = 1024 * 1024;
 
 interface Stream {
+  /** Where its first read began. */
+  readonly origin: number;
   /** Where the furthest read so far ended. */
   frontier: number;
   points: number;
-  windowBytes: number;
-  trigger: number;
   aheadEnd: number;
   lastUsed: number;
 }
 
 export function createReadAhead(settings: ReadAheadSettings): ReadAhead {
-  const { deviceBytes, windowBytesMax } = settings;
+  const { deviceBytes, distanceBytesMax } = settings;
   assert(deviceBytes >= 0, 'a device has a size');
   const streams: Stream[] = [];
   const candidates: Stream[] = [];
   let reads = 0;
 
-  function nextWindow(stream: Stream, length: number): ReadAheadRange | undefined {
-    if (stream.frontier < stream.trigger) return undefined;
-    const start = Math.max(stream.aheadEnd, stream.frontier);
-    if (start >= deviceBytes) return undefined;
-    // A reader of large pieces needs a window that holds at least the next one.
-    const grown = Math.max(stream.windowBytes * 2, length, WINDOW_BYTES_MIN);
-    stream.windowBytes = Math.min(grown, windowBytesMax);
-    const end = Math.min(roundUp(start + stream.windowBytes), deviceBytes);
-    stream.trigger = end - Math.floor(stream.windowBytes / 2);
+  function nextPieces(stream: Stream, length: number): ReadAheadRange | undefined {
+    const { origin, frontier } = stream;
+    const start = Math.max(stream.aheadEnd, frontier);
+    // A reader of large blocks needs at least the next one.
+    const wished = Math.max((frontier - origin) * DISTANCE_PER_READ, length, PIECE_BYTES_MIN);
+    const distance = Math.min(wished, distanceBytesMax);
+    const end = endOfPieces(frontier + distance, distance, deviceBytes);
+    if (end <= start) return undefined;
     stream.aheadEnd = end;
     return { start, end };
   }
 
   return {
     observe(offset, length) {
-      if (length <= 0 || windowBytesMax < WINDOW_BYTES_MIN) return undefined;
+      if (length <= 0 || distanceBytesMax < PIECE_BYTES_MIN) return undefined;
       reads += 1;
       const near = Math.min(NEAR_BYTES_MAX, length * NEAR_LENGTHS);
-      const stream = closest(streams, offset, Math.max(near, WINDOW_BYTES_MIN));
+      const stream = closest(streams, offset, Math.max(near, PIECE_BYTES_MIN));
       if (stream !== undefined) {
         advance(stream, offset, length, reads);
-        return nextWindow(stream, length);
+        return nextPieces(stream, length);
       }
       const candidate = closest(candidates, offset, near);
       if (candidate === undefined) {
         makeRoom(candidates, CANDIDATES_MAX);
-        candidates.push(newCandidate(offset + length, reads));
+        candidates.push(newCandidate(offset, length, reads));
         return undefined;
       }
       advance(candidate, offset, length, reads);
@@ -100,13 +108,21 @@ export function createReadAhead(settings: ReadAheadSettings): ReadAhead {
       candidates.splice(candidates.indexOf(candidate), 1);
       makeRoom(streams, STREAMS_MAX);
       streams.push(candidate);
-      return nextWindow(candidate, length);
+      return nextPieces(candidate, length);
     },
   };
 }
 
-function newCandidate(frontier: number, now: number): Stream {
-  return { frontier, points: 0, windowBytes: 0, trigger: 0, aheadEnd: 0, lastUsed: now };
+function newCandidate(offset: number, length: number, now: number): Stream {
+  return { origin: offset, frontier: offset + length, points: 0, aheadEnd: 0, lastUsed: now };
+}
+
+/** The last whole piece before `limit`, or the device's end: the pieces of a distance are alike. */
+function endOfPieces(limit: number, distance: number, deviceBytes: number): number {
+  if (limit >= deviceBytes) return deviceBytes;
+  let piece = PIECE_BYTES_MIN;
+  while (piece < PIECE_BYTES_MAX && piece * 2 * PIECES <= distance) piece *= 2;
+  return limit - (limit % piece);
 }
 
 function closest(streams: readonly Stream[], offset: number, near: number): Stream | undefined {
@@ -137,8 +153,4 @@ function makeRoom(streams: Stream[], countMax: number): void {
     if (streams[at]!.lastUsed < streams[idlest]!.lastUsed) idlest = at;
   }
   streams.splice(idlest, 1);
-}
-
-function roundUp(bytes: number): number {
-  return Math.ceil(bytes / WINDOW_BYTES_MIN) * WINDOW_BYTES_MIN;
 }

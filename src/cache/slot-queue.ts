@@ -35,6 +35,11 @@ export class SlotQueue {
     return this.#size;
   }
 
+  /** The slot that came first, or -1. */
+  get oldest(): number {
+    return this.#oldest;
+  }
+
   push(slot: number): void {
     const { next, previous } = this.#links;
     next[slot] = NONE;

@@ -154,7 +154,7 @@ export class Database {
     this.#tree = tree;
     this.#grace = grace;
     this.#follower = follower;
-    const cache = new BlockCache({ budgetBytes: settings.cacheMemoryBytes });
+    const cache = openBlockCache(settings, tree, opened.tables);
     this.#cache = cache;
     this.#diskCache = components.diskCache;
     const shared = { ...components, ...opened, cache };
@@ -375,4 +375,11 @@ export class Database {
 
 function starting({ root, position, epoch }: Recovered): WriterStart {
   return { root, position, epoch };
+}
+
+function openBlockCache(settings: DatabaseSettings, tree: Tree, tables: Tables): BlockCache {
+  const { cacheMemoryBytes: budgetBytes, cacheKeptBytes: keptBytes } = settings;
+  if (keptBytes === undefined) return new BlockCache({ budgetBytes });
+  const borrowedBytes = (): number => tree.cacheBytes + tables.cacheBytes;
+  return new BlockCache({ budgetBytes, shared: { keptBytes, borrowedBytes } });
 }

@@ -14,14 +14,15 @@ import type { Keyring } from '../codec/keyring.ts';
 import type { Sealer } from '../codec/sealer.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
 import { type FrameTable, lengthsOf } from './format/frame-table.ts';
-import { BLOCK_BYTES, blockOf, segmentOf } from './format/pointer.ts';
+import { BLOCK_BYTES, blockOf, pointerTo, segmentOf } from './format/pointer.ts';
 import type { Lineage } from './manifest/lineage.ts';
 import type { Tree } from './tree.ts';
 
 /**
  * Sealed bytes fetched by one ranged GET at most: larger ones gain nothing and hold up small ones.
+ * Room for 1 MiB of plaintext that does not compress and begins within a frame: seventeen of them.
  */
-const RANGE_BYTES_MAX = 1024 * 1024;
+const RANGE_BYTES_MAX = 1088 * 1024 + 1024;
 /** Plaintext bytes under way at most, over all readers. */
 const FLIGHT_BYTES_MAX = 32 * 1024 * 1024;
 
@@ -44,19 +45,29 @@ export interface FrameReaderComponents {
   readonly lineage: Lineage;
 }
 
+/** Misses [firstMiss, endMiss) of a read, whose blocks lie in frames [start, end) of a segment. */
 interface FrameRange {
   readonly segment: number;
   readonly table: FrameTable;
   readonly start: number;
-  readonly end: number;
+  readonly firstMiss: number;
+  end: number;
+  endMiss: number;
   /** The disk cache had all of its frames. */
   readonly onDisk: boolean;
 }
 
+/** Plaintext of neighbouring frames, borrowed by all who wait for one of them. */
+interface PlainRun {
+  readonly plain: Buffer;
+  /** The block that `plain` begins with. */
+  readonly firstBlock: number;
+}
+
 export class FrameReader {
   readonly #c: FrameReaderComponents;
-  /** Plaintext of a frame, borrowed by all who joined. */
-  readonly #flights = new SingleFlight<Uint8Array>();
+  /** By (segment, frame): the frames of one range share a run. */
+  readonly #flights = new SingleFlight<PlainRun>();
   readonly #budget = new Semaphore(FLIGHT_BYTES_MAX);
 
   constructor(components: FrameReaderComponents) {
@@ -68,53 +79,50 @@ export class FrameReader {
    * written.
    */
   async read(misses: readonly Miss[], target: Uint8Array): Promise<void> {
-    const wanted = misses.map((miss) => ({
-      miss,
-      segment: segmentOf(miss.pointer),
-      block: blockOf(miss.pointer),
-    }));
-    wanted.sort((a, b) => a.miss.pointer - b.miss.pointer);
+    const wanted = misses.toSorted((a, b) => a.pointer - b.pointer);
     const tables = new Map<number, FrameTable>();
-    for (const { segment } of wanted) {
+    for (const { pointer } of wanted) {
+      const segment = segmentOf(pointer);
       if (!tables.has(segment)) tables.set(segment, await this.#c.tree.frameTable(segment));
     }
     // From here to the joins nothing is awaited: every frame is under way when it is joined.
     const copies: Promise<void>[] = [];
     let range: FrameRange | undefined;
-    let waiting: (typeof wanted)[number][] = [];
     const start = (): void => {
       if (range === undefined) return;
-      const flights = this.#fetch(range);
-      for (const { miss, block } of waiting) {
-        const frame = Math.floor(block / range.table.blocksPerFrame);
-        copies.push(copyOut(flights[frame - range.start]!, miss, block, range.table, target));
-      }
+      const { firstMiss, endMiss } = range;
+      copies.push(this.#copyOut(this.#start(range, wanted), wanted, firstMiss, endMiss, target));
       range = undefined;
-      waiting = [];
     };
-    for (const want of wanted) {
-      const { segment, block, miss } = want;
+    for (let at = 0, end = 0; at < wanted.length; at = end) {
+      const { pointer } = wanted[at]!;
+      const segment = segmentOf(pointer);
       const table = tables.get(segment)!;
-      const frame = Math.floor(block / table.blocksPerFrame);
-      assertFrame(table, frame, segment, block);
-      if (range?.segment === segment && frame < range.end) {
-        waiting.push(want);
-        continue;
-      }
+      const frame = Math.floor(blockOf(pointer) / table.blocksPerFrame);
+      end = endOfFrame(wanted, at, pointerTo(segment, (frame + 1) * table.blocksPerFrame));
+      assertFrame(table, frame, segment, blockOf(wanted[end - 1]!.pointer));
       const flying = this.#flights.join(segment, frame);
       if (flying !== undefined) {
-        copies.push(copyOut(flying, miss, block, table, target));
+        copies.push(this.#copyOut(flying, wanted, at, end, target));
         continue;
       }
       const onDisk = this.#c.diskCache?.has(table.salt, frame) ?? false;
       const isNext = range?.segment === segment && frame === range.end && onDisk === range.onDisk;
       if (range !== undefined && isNext && fits(range, frame)) {
-        range = { ...range, end: frame + 1 };
+        range.end = frame + 1;
+        range.endMiss = end;
       } else {
         start();
-        range = { segment, table, start: frame, end: frame + 1, onDisk };
+        range = {
+          segment,
+          table,
+          start: frame,
+          firstMiss: at,
+          end: frame + 1,
+          endMiss: end,
+          onDisk,
+        };
       }
-      waiting.push(want);
     }
     start();
     await allSettledOrThrow(copies);
@@ -126,39 +134,65 @@ export class FrameReader {
     await this.read(misses, NO_TARGET);
   }
 
-  /** Registers one flight per frame of the range and begins. Returns them in order. */
-  #fetch(range: FrameRange): Promise<Uint8Array>[] {
-    const whole = this.#fetchRange(range);
-    const flights: Promise<Uint8Array>[] = [];
+  /** Begins to fetch a range, and registers it as the flight of each of its frames. */
+  #start(range: FrameRange, wanted: readonly Miss[]): Promise<PlainRun> {
+    const run = this.#fetchRange(range, wanted);
     for (let frame = range.start; frame < range.end; frame++) {
-      const flight = whole.then((plain) => {
-        const frameBytes = range.table.blocksPerFrame * BLOCK_BYTES;
-        const at = (frame - range.start) * frameBytes;
-        return plain.subarray(at, at + frameBytes);
-      });
-      // Whoever wants the frame awaits it and sees the failure; a prefetch may find no one there.
-      flight.catch(() => {});
-      flights.push(this.#flights.start(range.segment, frame, flight));
+      void this.#flights.start(range.segment, frame, run);
     }
-    return flights;
+    return run;
   }
 
-  async #fetchRange(range: FrameRange): Promise<Uint8Array> {
+  async #fetchRange(range: FrameRange, wanted: readonly Miss[]): Promise<PlainRun> {
     const { segment, table, start, end } = range;
-    const { cache } = this.#c;
     const firstBlock = start * table.blocksPerFrame;
     const blocks = Math.min(table.blocks, end * table.blocksPerFrame) - firstBlock;
-    const plain = new Uint8Array(blocks * BLOCK_BYTES);
-    await this.#budget.acquire(plain.length);
+    await this.#budget.acquire(blocks * BLOCK_BYTES);
     try {
+      // Not zeroed: `#unseal` checks that it wrote all of it.
+      const plain = Buffer.allocUnsafeSlow(blocks * BLOCK_BYTES);
       const known = range.onDisk && (await this.#readDisk(range, plain));
       if (!known) await this.#readStore(range, plain);
-      cache.insertRun(segment, firstBlock, blocks, plain, 0);
-      return plain;
+      const run = { plain, firstBlock };
+      this.#keep(range, wanted, blocks, run);
+      return run;
     } catch (error) {
       throw asReadError(error, segment);
     } finally {
-      this.#budget.release(plain.length);
+      this.#budget.release(blocks * BLOCK_BYTES);
+    }
+  }
+
+  /** To the cache: what was asked for, and with less claim the rest of its frames. */
+  #keep(range: FrameRange, wanted: readonly Miss[], blocks: number, run: PlainRun): void {
+    const { cache } = this.#c;
+    const { plain, firstBlock } = run;
+    for (let at = range.firstMiss; at < range.endMiss; at++) {
+      const block = blockOf(wanted[at]!.pointer);
+      cache.insert(range.segment, block, plain, (block - firstBlock) * BLOCK_BYTES);
+    }
+    if (range.endMiss - range.firstMiss === blocks) return;
+    cache.insertAlong(range.segment, firstBlock, blocks, plain, 0);
+  }
+
+  /** Copies misses [at, end) of `wanted`, all of one segment, when what holds them has come. */
+  async #copyOut(
+    flight: Promise<PlainRun>,
+    wanted: readonly Miss[],
+    at: number,
+    end: number,
+    target: Uint8Array,
+  ): Promise<void> {
+    const { plain, firstBlock } = await flight;
+    const { cache } = this.#c;
+    for (let index = at; index < end; index++) {
+      const { pointer, from, length, targetAt } = wanted[index]!;
+      // Nothing is copied for a prefetch, and nobody has read the block yet.
+      if (length === 0) continue;
+      const block = blockOf(pointer);
+      const start = (block - firstBlock) * BLOCK_BYTES + from;
+      plain.copy(target, targetAt, start, start + length);
+      cache.markRead(segmentOf(pointer), block);
     }
   }
 
@@ -219,16 +253,11 @@ function fits(range: FrameRange, frame: number): boolean {
   return range.table.offsets[frame + 1]! - range.table.offsets[range.start]! <= RANGE_BYTES_MAX;
 }
 
-async function copyOut(
-  flight: Promise<Uint8Array>,
-  miss: Miss,
-  block: number,
-  table: FrameTable,
-  target: Uint8Array,
-): Promise<void> {
-  const plain = await flight;
-  const at = (block % table.blocksPerFrame) * BLOCK_BYTES + miss.from;
-  target.set(plain.subarray(at, at + miss.length), miss.targetAt);
+/** Where the misses that lie before `pointerEnd` end. */
+function endOfFrame(wanted: readonly Miss[], from: number, pointerEnd: number): number {
+  let end = from + 1;
+  while (end < wanted.length && wanted[end]!.pointer < pointerEnd) end += 1;
+  return end;
 }
 
 function assertFrame(table: FrameTable, frame: number, segment: number, block: number): void {

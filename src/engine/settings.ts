@@ -17,6 +17,11 @@ export interface DatabaseSettings {
   readonly snapshot?: string | undefined;
   /** Plaintext blocks kept in memory. Segments under way have their own, fixed, limits. */
   readonly cacheMemoryBytes: number;
+  /**
+   * Of these, those that it keeps however much the three caches below hold: the rest is lent to
+   * them. Undefined: they have memory of their own.
+   */
+  readonly cacheKeptBytes?: number | undefined;
   /** Called during replay with the log objects applied so far and those known. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** Plaintext of one log object at most. */

@@ -39,6 +39,11 @@ export class Tree {
     this.#frameTables = new FrameTableCache(frameTableCacheBytes);
   }
 
+  /** Memory of block maps and frame tables that were taken from tables. */
+  get cacheBytes(): number {
+    return this.#maps.bytes + this.#frameTables.bytes;
+  }
+
   /** Goes up when what the tables say changes: by a flush, not by a merge. */
   get version(): number {
     return this.#version;
@@ -227,6 +232,10 @@ class FrameTableCache {
 
   constructor(budgetBytes: number) {
     this.#budgetBytes = budgetBytes;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
   }
 
   get(segment: number): FrameTable | undefined {
