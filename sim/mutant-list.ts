@@ -1,5 +1,6 @@
 // The planted bugs. Each breaks one rule that the headers of the edited files state.
 
+import { COLLECTION_MUTANTS } from './mutant-list-collection.ts';
 import type { Mutant } from './mutants.ts';
 
 const COMMIT_LOG = 'src/engine/log/commit-log.ts';
@@ -93,10 +94,9 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: MAINTENANCE,
         from:
-          '          logNumber,\n          logEpoch: this.#manifest.epoch,\n' +
-          '          nextSegment,',
+          '          logNumber,\n          logEpoch: current.epoch,\n' + '          nextSegment,',
         to:
-          '          logNumber: logNumber + 1,\n          logEpoch: this.#manifest.epoch,\n' +
+          '          logNumber: logNumber + 1,\n          logEpoch: current.epoch,\n' +
           '          nextSegment: nextSegment + 1,',
       },
     ],
@@ -168,17 +168,23 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a map load does not see the flush that overtook it',
-    edits: [{ file: TREE, from: '    this.#version += 1;', to: '' }],
+    edits: [
+      {
+        file: TREE,
+        from: '    this.frozen = undefined;\n    this.#version += 1;',
+        to: '    this.frozen = undefined;',
+      },
+    ],
   },
   {
     name: 'a manifest is sealed anew when it is tried again',
     edits: [
       {
-        file: MAINTENANCE,
-        from: 'const put = this.#c.manifests.prepare(this.#manifestNumber + 1, manifest);',
+        file: 'src/engine/manifest/publisher.ts',
+        from: 'const put = this.#c.manifests.prepare(number, manifest);',
         to:
           'const put = (why: RequestCause): Promise<void> =>\n' +
-          '        this.#c.manifests.publish(this.#manifestNumber + 1, manifest, why);',
+          '        this.#c.manifests.publish(number, manifest, why);',
       },
     ],
   },
@@ -190,9 +196,13 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a close passes over a log that has stopped',
     edits: [
       {
-        file: 'src/engine/db.ts',
-        from: '      if (!this.readOnly) {\n        await this.#log.barrier();',
-        to: '      if (!this.readOnly && !this.#log.failed) {\n        await this.#log.barrier();',
+        file: 'src/engine/writer.ts',
+        from:
+          '      await this.log.barrier();\n      await this.flushAll();\n' +
+          '      this.log.throwIfFailed();',
+        to:
+          '      if (!this.log.failed) {\n' +
+          '        await this.log.barrier();\n        await this.flushAll();\n      }',
       },
     ],
   },
@@ -201,8 +211,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: MAINTENANCE,
-        from: 'if (tree.frozen === undefined && !tree.active.empty',
-        to: 'if (!tree.active.empty',
+        from: 'if (tree.frozen === undefined && !signal.aborted) {\n      log.cut',
+        to: 'if (!tree.active.empty) {\n      log.cut',
       },
     ],
   },
@@ -216,4 +226,5 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  ...COLLECTION_MUTANTS,
 ];

@@ -68,6 +68,41 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async (settings, context, _args, { json }) =>
       (await import('./gc.ts')).runGc(settings, context, json === true),
   },
+  {
+    name: 'fsck',
+    summary: 'check a store; needs no server, and does one no harm',
+    user: 'offline',
+    options: [
+      ['--deep', 'read every byte of every object too'],
+      ['--repair', 'mend counts and frame tables; takes the branch over'],
+      ['--branch <name>', 'check only this branch'],
+      AS_JSON,
+    ],
+    run: async (settings, context, _args, { deep, repair, branch, json }) =>
+      (await import('./fsck.ts')).runFsck(settings, context, {
+        deep: deep === true,
+        repair: repair === true,
+        branch: typeof branch === 'string' ? branch : undefined,
+        json: json === true,
+      }),
+  },
+  {
+    name: 'salvage [store]',
+    summary: 'make a branch of what is left of a damaged one',
+    user: 'offline',
+    options: [
+      ['--branch <name>', 'name of the branch to make'],
+      ['--from <branch>', 'id or name of the damaged one (default: the largest)'],
+      AS_JSON,
+    ],
+    run: async (settings, context, [store], { branch, from, json }) =>
+      (await import('./salvage.ts')).runSalvage(settings, context, {
+        store,
+        branch: typeof branch === 'string' ? branch : undefined,
+        from: typeof from === 'string' ? from : undefined,
+        json: json === true,
+      }),
+  },
 ];
 
 const VOLUME_COMMANDS: readonly CommandSpec[] = [

@@ -94,9 +94,9 @@ export interface Settings {
 
 /**
  * Which commands take a setting as a flag: `client` is every command that talks to a running
- * server.
+ * server, `offline` every one that works on the store itself.
  */
-export type SettingUser = 'serve' | 'init' | 'client';
+export type SettingUser = 'serve' | 'init' | 'client' | 'offline';
 
 export interface SettingSpec {
   readonly key: string;
@@ -106,8 +106,8 @@ export interface SettingSpec {
   readonly repeatable?: boolean;
 }
 
-const ALL: readonly SettingUser[] = ['serve', 'init', 'client'];
-const OPENERS: readonly SettingUser[] = ['serve', 'init'];
+const ALL: readonly SettingUser[] = ['serve', 'init', 'client', 'offline'];
+const OPENERS: readonly SettingUser[] = ['serve', 'init', 'offline'];
 
 /** The flag of every key; help texts are made from it. */
 export const SETTING_SPECS: readonly SettingSpec[] = [

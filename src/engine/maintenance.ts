@@ -105,9 +105,11 @@ export class Maintenance {
   #freeze(log: CommitLog, position: Position): void {
     this.#logBytes = 0;
     this.#c.tree.freeze();
-    this.#flushing = this.#flush(log, position).finally(() => {
-      this.#flushing = undefined;
+    const flushing = this.#flush(log, position).finally(() => {
+      // The frozen memtable is gone before this runs: another may be on its way by now.
+      if (this.#flushing === flushing) this.#flushing = undefined;
     });
+    this.#flushing = flushing;
   }
 
   /** What a writer must wait for before the active memtable may grow. */
@@ -124,7 +126,7 @@ export class Maintenance {
    */
   async flushAll(log: CommitLog): Promise<void> {
     const { tree, signal } = this.#c;
-    await this.#flushing;
+    while (this.#flushing !== undefined) await this.#flushing;
     // What a flush left frozen, it could not flush: the engine has stopped by itself.
     if (tree.frozen === undefined && !signal.aborted) {
       log.cut();

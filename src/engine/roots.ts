@@ -100,7 +100,11 @@ export class Roots {
   }
 
   /** With their space; walks what every root reaches. */
-  async listSnapshots(): Promise<readonly SnapshotInfo[]> {
+  listSnapshots(): Promise<readonly SnapshotInfo[]> {
+    return this.#alone(() => this.#listSnapshots());
+  }
+
+  async #listSnapshots(): Promise<readonly SnapshotInfo[]> {
     const { snapshots, points } = this.#manifest;
     const spaces = await this.#spaces();
     return snapshots.map(({ name, createdUnixMs, manifest }, i) => {
@@ -142,7 +146,11 @@ export class Roots {
     });
   }
 
-  async listBranches(): Promise<readonly BranchInfo[]> {
+  listBranches(): Promise<readonly BranchInfo[]> {
+    return this.#alone(() => this.#listBranches());
+  }
+
+  async #listBranches(): Promise<readonly BranchInfo[]> {
     const { store, keyring, rng, lineage } = this.#c;
     const { branches } = await readBranchIndex(store, keyring, 'admin');
     const { snapshots, points } = this.#manifest;
@@ -264,6 +272,11 @@ export class Roots {
     await this.#turn.acquire();
     try {
       return await work();
+    } catch (error) {
+      // What a deposed writer finds missing, its successor has deleted.
+      const isMissing = isStorageError(error, 'corrupt') || isStorageError(error, 'notFound');
+      if (isMissing) await this.#c.writer.throwIfDeposed();
+      throw error;
     } finally {
       this.#turn.release();
     }

@@ -7,7 +7,7 @@
 // A change is durable when its promise resolves. Changes are made one at a time. Inode numbers
 // only go up, also across restores: what anyone once knew by a number is never something else.
 
-import { ByteReader, ByteWriter } from '../base/bytes.ts';
+import { ByteReader, ByteWriter, compareBytes } from '../base/bytes.ts';
 import { StorageError } from '../base/errors.ts';
 import { Semaphore } from '../base/semaphore.ts';
 import { BLOCK_BYTES, type Database } from '../engine/db.ts';
@@ -19,6 +19,8 @@ const NAME_BYTES_MAX = 255;
 /** 1 PiB: far past what one file of the tree may hold, near enough to catch a slip of a unit. */
 const SIZE_BYTES_MAX = 2 ** 50;
 const DIRECTORY_RECORD = 'volumes';
+/** Each is cut short by another change of the directory. */
+const LOAD_ATTEMPTS = 10;
 const VERSION = 1;
 /** Inodes below are kept for the file system's own. */
 const FIRST_INODE = 16;
@@ -53,6 +55,11 @@ export interface Volumes extends BlockDeviceDirectory {
   restore(snapshot: string): Promise<void>;
   /** Walks the volume's maps. `notFound`. */
   usage(name: string): Promise<VolumeUsage>;
+  /**
+   * Reads names and sizes anew, which a follower's writer may have changed. Handles that are open
+   * keep what they have.
+   */
+  reload(): Promise<void>;
 }
 
 interface Entry {
@@ -88,7 +95,22 @@ class VolumeTable implements Volumes {
     this.#readAheadBytes = readAheadBytes;
   }
 
+  reload(): Promise<void> {
+    return this.#alone(() => this.load());
+  }
+
   async load(): Promise<void> {
+    for (let attempt = 1; attempt <= LOAD_ATTEMPTS; attempt++) {
+      if (await this.#tryLoad()) return;
+    }
+    throw new StorageError(
+      'unavailable',
+      'the directory of volumes changes faster than it is read',
+    );
+  }
+
+  /** False when a follower moved on between the directory and its records. */
+  async #tryLoad(): Promise<boolean> {
     const entries = new Map<string, Entry>();
     const bytes = await this.#database.meta(DIRECTORY_RECORD);
     const reader = bytes === undefined ? undefined : versioned(bytes, 'the directory of volumes');
@@ -97,13 +119,22 @@ class VolumeTable implements Volumes {
     for (let i = 0; i < count; i++) {
       const name = reader!.text();
       const record = await this.#database.meta(recordName(name));
-      if (record === undefined) throw new StorageError('corrupt', `volume "${name}" has no record`);
+      if (record === undefined) {
+        const now = await this.#database.meta(DIRECTORY_RECORD);
+        if (now === undefined || compareBytes(bytes!, now) !== 0) return false;
+        throw new StorageError('corrupt', `volume "${name}" has no record`);
+      }
       const fields = versioned(record, `volume "${name}"`);
       const inode = fields.varint();
-      entries.set(name, { inode, sizeBytes: fields.varint(), handles: 0 });
+      const known = this.#entries.get(name);
+      // Who has it open counts down on the entry that was found then.
+      const entry = known?.inode === inode ? known : { inode, sizeBytes: 0, handles: 0 };
+      entry.sizeBytes = fields.varint();
+      entries.set(name, entry);
     }
     this.#entries = entries;
     this.#nextInode = Math.max(this.#nextInode, nextInode);
+    return true;
   }
 
   list(): readonly VolumeInfo[] {

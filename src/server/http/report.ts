@@ -43,6 +43,8 @@ export const statusReport = z.object({
     /** How often writers had to wait for the collector. */
     waits: count,
   }),
+  /** Of a read-only server: how old what it serves and its lease are, and the manifest it reads. */
+  following: z.object({ refreshedAgoMs: count, leaseAgoMs: count, manifest: count }).optional(),
   /** Tiers by name (memory, disk), each with its own numbers. */
   cache: z.record(z.string(), z.record(z.string(), z.number())),
   faces: z.array(z.object({ kind: z.string(), uri: z.string() })),

@@ -33,6 +33,7 @@ export interface DatabaseSource {
     | 'lagSeconds'
     | 'barriers'
     | 'collection'
+    | 'following'
     | 'cache'
   >;
   /** Throws `readOnly` when the branch is served read-only. */
@@ -131,6 +132,7 @@ export function createAdminService(parts: ServiceParts): AdminService {
         store: storeReport(meter.snapshot()),
         barriers: rest.barriers,
         collection: rest.collection,
+        ...(rest.following === undefined ? {} : { following: rest.following }),
         cache: rest.cache,
         faces: [...parts.faces],
       };

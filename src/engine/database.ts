@@ -1,0 +1,322 @@
+// An open branch: reads, and changes unless it is served read-only. See db.ts, the engine's door.
+
+import { assert } from '../base/assert.ts';
+import type { Clock } from '../base/clock.ts';
+import { isStorageError, type StorageError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Maybe } from '../base/maybe.ts';
+import type { Rng } from '../base/rng.ts';
+import { BlockCache } from '../cache/block-cache.ts';
+import type { DiskCache } from '../cache/disk/disk-cache.ts';
+import type { Keyring } from '../codec/keyring.ts';
+import type { Sealer } from '../codec/sealer.ts';
+import type { ObjectStore } from '../objectstore/object-store.ts';
+import { extentsFromMemory, extentsOf, usedBytesOf, type FileExtent } from './extents.ts';
+import { FileEraser } from './file-eraser.ts';
+import { FileReader } from './file-reader.ts';
+import { FileWriter } from './file-writer.ts';
+import { HOLE, ZERO } from './format/pointer.ts';
+import type { Follower } from './follow/follower.ts';
+import { FrameReader } from './frame-reader.ts';
+import type { CollectProgress, CollectReport } from './gc/collector.ts';
+import type { Grace } from './gc/grace.ts';
+import type { Segment } from './log/segment.ts';
+import type { Lineage } from './manifest/lineage.ts';
+import type { ManifestChain } from './manifest/manifest-chain.ts';
+import { readOnlyError, type Recovered } from './recovery.ts';
+import { Roots } from './roots.ts';
+import type { DatabaseSettings } from './settings.ts';
+import type { DatabaseStatus } from './status.ts';
+import type { StoreFormat, StoreRoot } from './store-root.ts';
+import type { Tables } from './tables.ts';
+import type { Tree } from './tree.ts';
+import { Writer, type WriterStart } from './writer.ts';
+
+export interface DatabaseComponents {
+  readonly store: ObjectStore;
+  readonly sealer: Sealer;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: Log;
+  /** Sealed frames on a local disk, if there is one. The caller closes it, after the database. */
+  readonly diskCache?: DiskCache | undefined;
+  /** The store's root, if it is open already: the passphrase is then not tried again. */
+  readonly root?: StoreRoot;
+}
+
+/** What openDatabase found in the store. */
+export interface Opened {
+  readonly store: ObjectStore;
+  readonly format: StoreFormat;
+  readonly keyring: Keyring;
+  readonly lineage: Lineage;
+  readonly manifests: ManifestChain;
+  readonly tree: Tree;
+  readonly tables: Tables;
+  readonly grace: Grace;
+  readonly recovered: Recovered;
+  /** Of a branch that is followed. */
+  readonly follower?: Follower;
+}
+
+export class Database {
+  readonly readOnly: boolean;
+  /**
+   * Resolves when the engine has stopped by itself: fenced, or damage that it met while writing or
+   * following.
+   */
+  readonly failed: Promise<StorageError>;
+  readonly #clock: Clock;
+  readonly #branchName: string;
+  readonly #epoch: number;
+  readonly #tree: Tree;
+  readonly #cache: BlockCache;
+  readonly #diskCache: DiskCache | undefined;
+  readonly #grace: Grace;
+  readonly #reader: FileReader;
+  /** Undefined when the branch is served read-only. */
+  readonly #writer: Writer | undefined;
+  readonly #files: { readonly writer: FileWriter; readonly eraser: FileEraser } | undefined;
+  readonly #roots: Roots | undefined;
+  readonly #follower: Follower | undefined;
+  #acknowledged: number;
+  #closed = false;
+
+  constructor(components: DatabaseComponents, settings: DatabaseSettings, opened: Opened) {
+    const { tree, recovered, grace, follower } = opened;
+    this.readOnly = settings.readOnly;
+    this.#clock = components.clock;
+    this.#branchName = settings.branch;
+    this.#epoch = recovered.epoch;
+    this.#tree = tree;
+    this.#grace = grace;
+    this.#follower = follower;
+    const cache = openBlockCache(settings, tree, opened.tables);
+    this.#cache = cache;
+    this.#diskCache = components.diskCache;
+    const shared = { ...components, ...opened, cache };
+    const writer = settings.readOnly
+      ? undefined
+      : new Writer(shared, settings, starting(recovered));
+    this.#writer = writer;
+    this.failed = writer?.failed ?? follower?.failed ?? new Promise(() => {});
+    this.#acknowledged = recovered.position.nextSegment - 1;
+    const frames = new FrameReader(shared);
+    this.#reader = new FileReader({
+      tree,
+      cache,
+      frames,
+      resident: writer?.log.resident ?? new Map<number, Segment>(),
+    });
+    if (writer === undefined) return;
+    this.#roots = new Roots({ ...shared, writer });
+    const { admission } = writer;
+    const files = new FileWriter({
+      tree,
+      admission,
+      cache,
+      hold: (reading) => this.#hold(reading),
+      reader: this.#reader,
+      frames,
+      segmentBlocks: writer.log.blocksMax,
+    });
+    const eraser = new FileEraser({ tree, cache, grace, admission, writer: files });
+    this.#files = { writer: files, eraser };
+  }
+
+  /** Snapshots, branches, restoring. */
+  get roots(): Roots {
+    if (this.#roots === undefined) throw readOnlyError();
+    return this.#roots;
+  }
+
+  /** Frees what is dead, now. */
+  async collect(onProgress: CollectProgress): Promise<CollectReport> {
+    const { collector } = this.#writable();
+    await this.roots.reap();
+    return collector.collect(onProgress);
+  }
+
+  /** Fills `target` from byte `offset`. Borrowed until the call settles. */
+  read(inode: number, offset: number, target: Uint8Array): Maybe<void> {
+    const reading = this.#reader.read(inode, offset, target);
+    return reading instanceof Promise
+      ? this.#readSlowly(reading, inode, offset, target)
+      : undefined;
+  }
+
+  /** Apart, so that a read from memory allocates no closure. */
+  #readSlowly(
+    reading: Promise<void>,
+    inode: number,
+    offset: number,
+    target: Uint8Array,
+  ): Promise<void> {
+    return this.#hold(reading, () => this.#reader.read(inode, offset, target));
+  }
+
+  /**
+   * Stores `source` at byte `offset`. Borrowed until the call settles. Durable after the next
+   * barrier.
+   */
+  write(inode: number, offset: number, source: Uint8Array): Maybe<void> {
+    if (this.#files === undefined) throw readOnlyError();
+    return this.#files.writer.write(inode, offset, source);
+  }
+
+  /** The range reads as zeroes; `allocated` says whether it is reported as a hole. */
+  zero(inode: number, offset: number, lengthBytes: number, allocated: boolean): Promise<void> {
+    if (this.#files === undefined) throw readOnlyError();
+    return this.#files.eraser.zero(inode, offset, lengthBytes, allocated ? ZERO : HOLE);
+  }
+
+  /** At most `max` extents that cover a prefix of the range. */
+  extents(
+    inode: number,
+    offset: number,
+    lengthBytes: number,
+    max: number,
+  ): Maybe<readonly FileExtent[]> {
+    const known = extentsFromMemory(this.#tree, inode, offset, lengthBytes, max);
+    if (known !== undefined) return known;
+    const walk = () => extentsOf(this.#tree, this.#reader, inode, offset, lengthBytes, max);
+    return this.#hold(walk(), walk);
+  }
+
+  /** Bytes of a file that are stored, before compression. Walks the file's maps. */
+  usedBytes(inode: number): Promise<number> {
+    const walk = () => usedBytesOf(this.#tree, this.#reader, inode);
+    return this.#hold(walk(), walk);
+  }
+
+  /** Brings `[offset, end)` into the cache. */
+  prefetch(inode: number, offset: number, end: number): Promise<void> {
+    return this.#hold(this.#reader.prefetch(inode, offset, end));
+  }
+
+  /** The value of a named record, or undefined. Owned by the engine: not to be changed. */
+  meta(name: string): Promise<Uint8Array | undefined> {
+    const look = () => this.#tree.meta(name);
+    return this.#hold(look(), look);
+  }
+
+  /** Sets a named record; undefined deletes it. Ordered with all other changes. */
+  putMeta(name: string, value: Uint8Array | undefined): Promise<void> {
+    if (this.#files === undefined) throw readOnlyError();
+    return this.#files.writer.putMeta(name, value);
+  }
+
+  /**
+   * Everything that completed before the call is durable when it settles; nothing is returned when
+   * it already is. Rejects when the store gives up; nothing is lost then, and a later barrier may
+   * succeed.
+   */
+  barrier(): Maybe<void> {
+    const writer = this.#writer;
+    if (writer === undefined) return undefined;
+    const waiting = writer.log.barrier();
+    if (waiting !== undefined) return this.#acknowledge(waiting, writer);
+    this.#acknowledged = writer.log.durableSegment;
+    return undefined;
+  }
+
+  async #acknowledge(waiting: Promise<void>, { log }: Writer): Promise<void> {
+    await waiting;
+    this.#acknowledged = log.durableSegment;
+  }
+
+  /** A follower reads on to what the store holds at the time of the call. */
+  async refresh(): Promise<void> {
+    await this.#follower?.refresh();
+  }
+
+  /** Called when a follower finds that named records may have changed; again if it rejects. */
+  onRecords(listener: () => Promise<void>): void {
+    this.#follower?.onRecords(listener);
+  }
+
+  status(): DatabaseStatus {
+    const now = this.#clock.monotonicMs();
+    const { log, maintenance, collector, trash } = this.#writer ?? {};
+    const lag = log?.lag();
+    const space = collector?.space;
+    const position = this.#follower?.position;
+    const acknowledged = position === undefined ? this.#acknowledged : position.nextSegment - 1;
+    return {
+      branch: this.#branchName,
+      epoch: position?.epoch ?? this.#epoch,
+      durability: 'store',
+      acknowledged,
+      durable: log?.durableSegment ?? acknowledged,
+      lagBytes: lag?.bytes ?? 0,
+      lagSeconds: lag?.sinceMs === undefined ? 0 : (now - lag.sinceMs) / 1000,
+      barriers: log?.counters.barriers ?? 0,
+      segments: log?.counters.segments ?? 0,
+      flushes: maintenance?.counters.flushes ?? 0,
+      compactions: maintenance?.counters.compactions ?? 0,
+      runs: this.#tree.runs.length,
+      collection: {
+        storedBytes: space?.storedBytes,
+        liveBytes: space?.liveBytes,
+        pinnedBytes: space?.pinnedBytes,
+        movedBytes: collector?.counters.movedBytes ?? 0,
+        waits: collector?.counters.waits ?? 0,
+        deletedObjects: trash?.counters.deletedObjects ?? 0,
+        deletedBytes: trash?.counters.deletedBytes ?? 0,
+      },
+      following: this.#follower?.status(),
+      cache: { memory: this.#cache.stats(), disk: this.#diskCache?.stats() },
+    };
+  }
+
+  /** Resolves when no flush, no compaction and no collection is under way. */
+  async settled(): Promise<void> {
+    await this.#writer?.settled();
+  }
+
+  /**
+   * Makes everything durable, leaves nothing to replay, stops. Rejects when the store gives up, and
+   * when the engine had stopped by itself.
+   */
+  async close(): Promise<void> {
+    assert(!this.#closed, 'a database is closed once');
+    this.#closed = true;
+    await this.#writer?.close();
+    await this.#follower?.stop();
+  }
+
+  /**
+   * Counts a reader that waits, so that nothing is deleted under it. What a deposed writer finds
+   * missing, its successor has deleted. A follower that finds something missing looks `again`, once,
+   * if it had fallen behind the writer.
+   */
+  async #hold<T>(reading: Promise<T>, again?: () => Maybe<T>): Promise<T> {
+    const follower = this.#follower;
+    const view = follower?.view;
+    try {
+      return await this.#grace.hold(reading);
+    } catch (error) {
+      if (!isStorageError(error, 'corrupt')) throw error;
+      await this.#writer?.throwIfDeposed();
+      if (again === undefined || follower === undefined || view === undefined) throw error;
+      if (!(await follower.hasMoved(view))) throw error;
+      return await this.#hold(Promise.resolve(again()));
+    }
+  }
+
+  #writable(): Writer {
+    if (this.#writer === undefined) throw readOnlyError();
+    return this.#writer;
+  }
+}
+
+function starting({ root, position, epoch }: Recovered): WriterStart {
+  return { root, position, epoch };
+}
+
+function openBlockCache(settings: DatabaseSettings, tree: Tree, tables: Tables): BlockCache {
+  const { cacheMemoryBytes: budgetBytes, cacheKeptBytes: keptBytes } = settings;
+  if (keptBytes === undefined) return new BlockCache({ budgetBytes });
+  const borrowedBytes = (): number => tree.cacheBytes + tables.cacheBytes;
+  return new BlockCache({ budgetBytes, shared: { keptBytes, borrowedBytes } });
+}
