@@ -29,7 +29,7 @@ interface Range {
 export async function runClient(process: SimProcess, name: string, dice: Dice): Promise<void> {
   const client = new Client(process, name, dice);
   while (process.serving && process.simulation.takeOperation()) {
-    await client.step();
+    await process.step(() => client.step());
     const { thinkMsMax } = process.simulation.plan;
     if (thinkMsMax > 0 && dice.chance(0.6)) await process.clock.sleep(dice.int(0, thinkMsMax));
   }
@@ -67,7 +67,7 @@ class Client {
     const range = this.#range(volume, LONG_WRITE_BYTES);
     const lock = volume.tryLock(range.offset, range.length, true);
     if (lock === undefined) return;
-    const { oracle } = this.#process.simulation;
+    const { oracle } = this.#process.branch;
     const by = oracle.begin();
     const content = drawContent(this.#dice, by.id, range.length);
     this.#trace(`op ${by.id} write`, volume, range);
@@ -84,7 +84,7 @@ class Client {
     const { offset, length } = this.#range(volume, volume.usableBytes);
     const lock = volume.tryLock(offset, length, true);
     if (lock === undefined) return;
-    const by = this.#process.simulation.oracle.begin();
+    const by = this.#process.branch.oracle.begin();
     const isTrim = this.#dice.chance(0.5);
     const allocate = this.#dice.chance(0.5);
     this.#trace(`op ${by.id} ${isTrim ? 'trim' : 'zero'}`, volume, { offset, length });
@@ -98,7 +98,7 @@ class Client {
 
   #end(volume: VolumeModel, lock: Lock, by: Operation): void {
     this.#process.trace(`${this.#name} op ${by.id} done`);
-    this.#process.simulation.oracle.end(this.#process.reign, by);
+    this.#process.branch.oracle.end(this.#process.reign, by);
     volume.unlock(lock);
   }
 
@@ -116,11 +116,11 @@ class Client {
   }
 
   async #barrier(volume: VolumeModel): Promise<void> {
-    const { world, oracle } = this.#process.simulation;
-    const called = world.tick();
+    const { simulation, branch, reign } = this.#process;
+    const called = simulation.world.tick();
     if (!(await this.#attempt('barrier', () => this.#device(volume).flush()))) return;
     this.#process.trace(`${this.#name} barrier of ${called} done`);
-    oracle.acknowledge(this.#process.reign, called);
+    branch.oracle.acknowledge(reign, called);
   }
 
   /** What is said to read as zeroes must be zero. */
@@ -171,9 +171,9 @@ class Client {
 
   /** A change of volumes is durable when it returns; one that fails may be there or not. */
   async #setSize(volume: VolumeModel, size: number, work: () => Promise<unknown>): Promise<void> {
-    const { oracle, world } = this.#process.simulation;
+    const { oracle } = this.#process.branch;
     const by = oracle.begin();
-    const settled = world.tick();
+    const settled = this.#process.simulation.world.tick();
     volume.sizes.push({ key: size, by });
     this.#process.trace(`${this.#name} op ${by.id} ${volume.name} gets ${size} bytes`);
     const done = await this.#attempt('resize', async () => {

@@ -113,6 +113,11 @@ export class FaultyStore {
     };
   }
 
+  /** Nothing is under way. */
+  get isQuiet(): boolean {
+    return this.#flights.size === 0;
+  }
+
   /** What is under way of a killed process. */
   abandon(client: StoreClient): void {
     // Landing takes a flight out of the set, which a walk over a set allows.
@@ -121,8 +126,7 @@ export class FaultyStore {
       const fate = this.#dice.int(0, 2);
       if (fate === 0) flight.land();
       else if (fate === 1) this.#world.after(this.#dice.skewed(1, 60_000), flight.land);
-      // An earlier landing makes the later one do nothing.
-      if (fate !== 1) flight.cancelled = true;
+      if (fate === 2) this.#drop(flight);
     }
   }
 
@@ -140,8 +144,9 @@ export class FaultyStore {
         this.#world.fail(`the body of ${key} was changed while its put was under way`);
       }
       const isNew = !this.memory.objects.has(key);
+      const putting = this.memory.putIfAbsent(key, copies, { cause });
       if (isNew) this.#onPut(client, key);
-      return this.memory.putIfAbsent(key, copies, { cause });
+      return putting;
     };
     const bytes = copies.reduce((sum, copy) => sum + copy.length, 0);
     const what = `put ${key} (${bytes})`;

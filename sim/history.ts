@@ -16,6 +16,8 @@ export interface Operation {
   readonly id: number;
   readonly start: number;
   end: number;
+  /** Durable when it returned, at this moment: `end` is set back to just after `start` then. */
+  returned?: number;
 }
 
 export interface Version {
@@ -40,7 +42,12 @@ export interface Match {
 }
 
 /** All versions that `found` can be; no cut when it can be none. */
-export function matchKey(base: number, history: History, found: number): Match {
+export function matchKey(
+  base: number,
+  history: History,
+  found: number,
+  endOf: (operation: Operation) => number,
+): Match {
   const versions = history ?? [];
   const cuts: Cut[] = [];
   let index: number | undefined;
@@ -49,7 +56,8 @@ export function matchKey(base: number, history: History, found: number): Match {
     if (key !== found) continue;
     index = at;
     const from = at < 0 ? 0 : versions[at]!.by.start;
-    cuts.push({ from, to: versions[at + 1]?.by.end ?? Infinity });
+    const next = versions[at + 1];
+    cuts.push({ from, to: next === undefined ? Infinity : endOf(next.by) });
   }
   return { index: cuts.length === 1 ? index : undefined, cuts };
 }

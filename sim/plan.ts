@@ -24,6 +24,8 @@ export interface Plan {
   readonly thinkMsMax: number;
   /** Longest time between two events of the scenario: kill, takeover, close. */
   readonly calmMsMax: number;
+  /** Longest pause between two acts of who administers a process. */
+  readonly adminMsMax: number;
   readonly volumeBytesMax: number;
   readonly readAheadBytes: number;
   /** Of aligned writes among all. */
@@ -57,8 +59,9 @@ export function drawPlan(dice: Dice): Plan {
     },
     operations: dice.int(150, 350),
     clientsMax: dice.int(1, 5),
-    thinkMsMax: dice.pick([0, 5, 50]),
+    thinkMsMax: dice.pick([0, 5, 50, 0, 5, 50, 3000]),
     calmMsMax: faults.latencyMsMax * dice.pick([20, 100, 300]),
+    adminMsMax: faults.latencyMsMax * dice.pick([10, 50, 200]),
     volumeBytesMax: dice.pick([192, 320, 320, 512, 1024]) * KIB,
     readAheadBytes: dice.pick([0, 256 * KIB]),
     alignedRate: dice.pick([0.2, 0.6, 0.9]),
@@ -82,7 +85,7 @@ function drawFaults(dice: Dice): FaultProfile {
 /** Of one process: the next one may have others, as after a change of the configuration. */
 export function drawSettings(
   dice: Dice,
-): Omit<DatabaseSettings, 'passphrase' | 'branch' | 'readOnly'> {
+): Partial<DatabaseSettings> & Pick<DatabaseSettings, 'segmentBytes'> {
   const frameBytes = dice.pick([4 * KIB, 8 * KIB, 16 * KIB]);
   return {
     cacheMemoryBytes: dice.pick([0, 16 * KIB, 64 * KIB, 512 * KIB]),

@@ -12,21 +12,18 @@
 
 import type { Clock } from '../src/base/clock.ts';
 import { StorageError } from '../src/base/errors.ts';
-import type { Log } from '../src/base/log.ts';
-import { createInlineSealer } from '../src/codec/sealer.ts';
 import { BLOCK_BYTES, type Database, openDatabase } from '../src/engine/db.ts';
-import { withMeter } from '../src/objectstore/metered.ts';
-import type { ObjectStore } from '../src/objectstore/object-store.ts';
-import { withRetry } from '../src/objectstore/retry.ts';
 import type { BlockDevice } from '../src/volume/block-device.ts';
 import { openVolumes, type Volumes } from '../src/volume/volumes.ts';
 import { runClient } from './client.ts';
+import { type Actor, createComponents } from './components.ts';
 import type { Dice } from './dice.ts';
-import type { StoreClient } from './faulty-store.ts';
-import type { Reign } from './oracle.ts';
+import { runAdmin } from './admin.ts';
+import type { BranchModel, SnapshotModel } from './branch-model.ts';
+import type { Reign } from './reign.ts';
 import { SIM_PASSPHRASE } from './new-stores.ts';
 import { drawSettings } from './plan.ts';
-import type { PutWatcher, Simulation } from './simulation.ts';
+import type { Simulation } from './simulation.ts';
 import { createGatedClock, Gate } from './world.ts';
 
 /**
@@ -35,11 +32,16 @@ import { createGatedClock, Gate } from './world.ts';
  */
 const ATOMIC_BYTES_MAX = 1024 * 1024;
 
+/** How often an opening is an occasion to look at all snapshots. */
+const LOOK_RATE = 0.2;
+const RETRY_MS = 100;
+
 export type ProcessState = 'opening' | 'serving' | 'stopping' | 'retired' | 'ended';
 export type Verdict = 'unavailable' | 'over';
 
-export class SimProcess implements PutWatcher {
+export class SimProcess implements Actor {
   readonly simulation: Simulation;
+  readonly branch: BranchModel;
   readonly name: string;
   readonly gate: Gate;
   readonly clock: Clock;
@@ -49,15 +51,19 @@ export class SimProcess implements PutWatcher {
   readonly #resolveEnded: () => void;
   readonly #devices = new Map<string, BlockDevice>();
   state: ProcessState = 'opening';
-  #claimed = false;
-  #rivals = 0;
-  #clients: Promise<void>[] = [];
+  #actors: Promise<void>[] = [];
+  /** Operations of clients under way; none begins while they are held. */
+  #steps = 0;
+  #onIdle: () => void = () => {};
+  #held: PromiseWithResolvers<void> | undefined;
   #database: Database | undefined;
   #volumes: Volumes | undefined;
   #reign: Reign | undefined;
   #atomicBytesMax = 0;
 
-  constructor(simulation: Simulation, number: number) {
+  constructor(branch: BranchModel, number: number) {
+    const { simulation } = branch;
+    this.branch = branch;
     this.simulation = simulation;
     this.name = `p${number}`;
     this.gate = new Gate(simulation.world);
@@ -66,7 +72,6 @@ export class SimProcess implements PutWatcher {
     const ended = Promise.withResolvers<void>();
     this.ended = ended.promise;
     this.#resolveEnded = ended.resolve;
-    simulation.watchers.push(this);
   }
 
   get serving(): boolean {
@@ -81,10 +86,12 @@ export class SimProcess implements PutWatcher {
     return this.#volumes!;
   }
 
-  /** Any manifest by another process after our own is its claim to the branch. */
-  onManifest(by: StoreClient): void {
-    if (by === this) this.#claimed = true;
-    else if (this.#claimed) this.#rivals += 1;
+  get database(): Database {
+    return this.#database!;
+  }
+
+  get hasRival(): boolean {
+    return this.simulation.hasRival(this, this.branch);
   }
 
   trace(what: string): void {
@@ -97,17 +104,17 @@ export class SimProcess implements PutWatcher {
     try {
       const settings = drawSettings(this.dice);
       this.#atomicBytesMax = Math.min(ATOMIC_BYTES_MAX, settings.segmentBytes);
-      this.trace(`opens ${JSON.stringify(settings)}`);
-      const database = await openDatabase(this.#components(), {
+      this.trace(`opens ${this.branch.name} ${JSON.stringify(settings)}`);
+      const database = await openDatabase(createComponents(this), {
         passphrase: SIM_PASSPHRASE,
+        branch: this.branch.name,
         ...settings,
       });
       this.#database = database;
       const { epoch } = database.status();
       this.trace(`has opened as epoch ${epoch}`);
       // No time passes during the look: it shows what this process has found.
-      const found = await simulation.inspect();
-      this.#reign = simulation.oracle.opened(epoch, this.name, found);
+      this.#reign = await this.#begin(epoch);
       void this.#watchFailure(database);
       const { readAheadBytes } = simulation.plan;
       this.#volumes = await openVolumes(database, { readAheadBytes });
@@ -120,22 +127,81 @@ export class SimProcess implements PutWatcher {
     return true;
   }
 
+  /** What this process has found: no time passes during the look. */
+  async #begin(epoch: number): Promise<Reign> {
+    const { branch, simulation } = this;
+    const { manifest } = await simulation.inspector.head(branch.id!);
+    if (manifest.deleted) throw new StorageError('fenced', `branch ${branch.name} was deleted`);
+    const found = await simulation.inspector.look(branch.name);
+    const reign = branch.oracle.opened(epoch, this.name, found);
+    if (!branch.isDoomed) branch.presence = 'there';
+    if (reign.deposedAt === Infinity) await branch.settleSnapshots();
+    if (this.dice.chance(LOOK_RATE)) await branch.checkRoots();
+    return reign;
+  }
+
   startClients(count: number): void {
     for (let i = 0; i < count; i++) {
-      const client = runClient(this, `${this.name}c${i + 1}`, this.dice.fork());
-      this.#clients.push(
-        client.catch((error: unknown) => {
-          simulationBug(this.simulation, error);
-        }),
-      );
+      this.#own(runClient(this, `${this.name}c${i + 1}`, this.dice.fork()));
+    }
+    this.#own(runAdmin(this, this.dice.fork()));
+  }
+
+  #own(actor: Promise<void>): void {
+    this.#actors.push(
+      actor.catch((error: unknown) => {
+        simulationBug(this.simulation, error);
+      }),
+    );
+  }
+
+  /** One operation of a client; not while the state is being replaced. */
+  async step(work: () => Promise<void>): Promise<void> {
+    while (this.#held !== undefined) await this.#held.promise;
+    if (!this.serving) return;
+    this.#steps += 1;
+    try {
+      await work();
+    } finally {
+      this.#steps -= 1;
+      if (this.#steps === 0) this.#onIdle();
+    }
+  }
+
+  /** The branch becomes what the snapshot holds, while no client does anything. */
+  async restore(snapshot: SnapshotModel): Promise<void> {
+    this.#held = Promise.withResolvers<void>();
+    try {
+      while (this.#steps > 0) {
+        await new Promise<void>((resolve) => {
+          this.#onIdle = resolve;
+        });
+      }
+      for (const device of this.#devices.values()) device.close();
+      this.#devices.clear();
+      const called = this.simulation.world.tick();
+      this.reign.restoring = snapshot.content!;
+      while (this.serving) {
+        try {
+          await this.volumes.restore(snapshot.name);
+          this.#reign = this.branch.oracle.restored(this.reign, called);
+          return;
+        } catch (error) {
+          if (this.judge(error, 'restore') === 'over') this.retire();
+          else await this.clock.sleep(RETRY_MS);
+        }
+      }
+    } finally {
+      this.#held.resolve();
+      this.#held = undefined;
     }
   }
 
   /** Lets clients finish what they do, then closes the engine. False when it failed. */
   async close(): Promise<boolean> {
-    const { world, oracle } = this.simulation;
+    const { world } = this.simulation;
     this.state = 'stopping';
-    await Promise.all(this.#clients);
+    await Promise.all(this.#actors);
     const called = world.tick();
     try {
       await this.#database!.close();
@@ -144,7 +210,7 @@ export class SimProcess implements PutWatcher {
       this.kill();
       return false;
     }
-    oracle.acknowledge(this.reign, called);
+    this.branch.oracle.acknowledge(this.reign, called);
     this.trace('has closed');
     this.kill();
     return true;
@@ -187,8 +253,9 @@ export class SimProcess implements PutWatcher {
     this.trace(`${during} failed: ${error instanceof StorageError ? error.kind : String(error)}`);
     if (error instanceof StorageError) {
       if (error.kind === 'unavailable') return 'unavailable';
-      if (error.kind === 'fenced' && this.#rivals > 0) return 'over';
+      if (error.kind === 'fenced' && this.hasRival) return 'over';
       if (error.kind === 'aborted' && this.state !== 'serving') return 'over';
+      if (error.kind === 'notFound' && this.branch.mayBeGone) return 'over';
     }
     const why = error instanceof Error ? `${error.message}` : String(error);
     this.simulation.world.fail(`${this.name}: ${during} failed without a reason: ${why}`, error);
@@ -198,27 +265,6 @@ export class SimProcess implements PutWatcher {
   async #watchFailure(database: Database): Promise<void> {
     const error = await database.failed;
     if (this.judge(error, 'the engine') === 'over') this.retire();
-  }
-
-  #components() {
-    const { simulation, clock } = this;
-    const { store, root, plan } = simulation;
-    const log = this.#log();
-    const { rng } = this.dice.fork();
-    const retried: ObjectStore = withRetry(withMeter(store.view(this)), {
-      clock,
-      log,
-      rng: this.dice.fork().rng,
-      ...plan.retry,
-    });
-    return { store: retried, sealer: createInlineSealer(), clock, rng, log, root };
-  }
-
-  #log(): Log {
-    const note = (event: string, fields: Readonly<Record<string, unknown>> = {}): void => {
-      this.trace(`${event} ${JSON.stringify(fields)}`);
-    };
-    return { debug: () => {}, info: note, warn: note, error: note };
   }
 }
 

@@ -12,4 +12,12 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 48, found: 'a manifest that landed late was taken for a rival’s: fenced by itself' },
   { seed: 55, found: 'a close of a fenced engine resolved though writes were lost' },
   { seed: 261, found: 'a close during which the engine was fenced broke an invariant instead' },
+  {
+    seed: 1,
+    found: 'a snapshot passed over the flush of another: what was acknowledged was not in it',
+  },
+  { seed: 79, found: 'two walks over the snapshots at once: what one of them keeps was deleted' },
+  { seed: 165, found: 'a prefetch of blocks that moved meanwhile was called damage' },
+  { seed: 184, found: 'a fence in the place of a log object that a successor had deleted' },
+  { seed: 193, found: 'a merge of runs that a restore replaced was called damage' },
 ];

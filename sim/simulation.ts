@@ -1,55 +1,68 @@
 // What all parts of one run share.
 
-import { silentLog } from '../src/base/log.ts';
-import { createInlineSealer } from '../src/codec/sealer.ts';
-import { openDatabase, type StoreRoot } from '../src/engine/db.ts';
-import { openVolumes } from '../src/volume/volumes.ts';
+import { readBranchIndex } from '../src/engine/branch-index.ts';
+import { MAIN_BRANCH } from '../src/engine/db.ts';
+import { BRANCH_INDEX_PREFIX } from '../src/engine/format/names.ts';
+import { BranchModel } from './branch-model.ts';
 import { Dice } from './dice.ts';
 import { FaultyStore, type StoreClient } from './faulty-store.ts';
-import { type Found, Oracle } from './oracle.ts';
-import { type NewStores, SIM_PASSPHRASE } from './new-stores.ts';
+import { branchOfKey, Inspector } from './inspector.ts';
+import type { NewStores } from './new-stores.ts';
+import { OperationSource } from './oracle.ts';
 import { drawPlan, type Plan } from './plan.ts';
-import { contentOf, type VolumeContent } from './volume-model.ts';
-import { createGatedClock, Gate, World } from './world.ts';
-
-/** A reader that lives for one look needs little memory. */
-const READER = { cacheMemoryBytes: 0, mapCacheBytes: 64 * 1024, frameTableCacheBytes: 64 * 1024 };
-
-/** Told which of its objects, and of other processes', have landed. */
-export interface PutWatcher extends StoreClient {
-  onManifest(by: StoreClient): void;
-}
+import { World } from './world.ts';
 
 interface SimulationParts {
   readonly world: World;
   readonly dice: Dice;
   readonly plan: Plan;
   readonly store: FaultyStore;
-  readonly root: StoreRoot;
-  readonly watchers: PutWatcher[];
+  readonly inspector: Inspector;
 }
 
 export class Simulation {
   readonly world: World;
   readonly dice: Dice;
   readonly plan: Plan;
-  readonly oracle: Oracle;
   readonly store: FaultyStore;
-  readonly root: StoreRoot;
-  /** Every process that ever began, in order. */
-  readonly watchers: PutWatcher[];
+  readonly inspector: Inspector;
+  readonly operations = new OperationSource();
+  /** By name; names are used once. */
+  readonly branches = new Map<string, BranchModel>();
+  /** Told when a branch has got its name. */
+  onBranch: (branch: BranchModel) => void = () => {};
+  readonly counters = {
+    snapshots: 0,
+    snapshotLooks: 0,
+    snapshotsDeleted: 0,
+    branches: 0,
+    branchesDeleted: 0,
+    collections: 0,
+    followers: 0,
+    followerReads: 0,
+  };
+  /** Who put the manifests of each branch, in order. */
+  readonly #manifests = new Map<string, StoreClient[]>();
+  /** In the order in which they were put last. */
+  readonly #puts = new Map<string, number>();
   #operationsLeft: number;
   #volumes = 0;
+  #roots = 0;
 
   constructor(parts: SimulationParts) {
     this.world = parts.world;
     this.dice = parts.dice;
     this.plan = parts.plan;
     this.store = parts.store;
-    this.root = parts.root;
-    this.watchers = parts.watchers;
-    this.oracle = new Oracle(parts.world);
+    this.inspector = parts.inspector;
     this.#operationsLeft = parts.plan.operations;
+    const main = new BranchModel(this, MAIN_BRANCH, undefined);
+    main.presence = 'there';
+    this.branches.set(MAIN_BRANCH, main);
+  }
+
+  get main(): BranchModel {
+    return this.branches.get(MAIN_BRANCH)!;
   }
 
   get operationsLeft(): number {
@@ -66,32 +79,50 @@ export class Simulation {
     return `v${++this.#volumes}`;
   }
 
-  /**
-   * What the store holds at this very moment, as a reader finds it that nothing disturbs: no
-   * virtual time passes. Fails the run when anything that is reachable cannot be read.
-   */
-  async inspect(): Promise<Found> {
-    const { memory } = this.store;
-    const gate = new Gate(this.world);
-    const database = await openDatabase(
-      {
-        store: memory,
-        sealer: createInlineSealer(),
-        clock: createGatedClock(this.world, gate),
-        rng: this.dice.rng,
-        log: silentLog,
-        root: this.root,
-      },
-      { passphrase: SIM_PASSPHRASE, readOnly: true, ...READER },
-    );
-    const volumes = await openVolumes(database, { readAheadBytes: 0 });
-    const found = new Map<string, VolumeContent>();
-    for (const { name, sizeBytes } of volumes.list()) {
-      const bytes = new Uint8Array(sizeBytes);
-      await volumes.open(name).read(0, bytes);
-      found.set(name, contentOf(bytes));
+  nextRootName(kind: 's' | 'b'): string {
+    return `${kind}${++this.#roots}`;
+  }
+
+  onPut(by: StoreClient, key: string): void {
+    this.#puts.set(key, this.world.tick());
+    // Nothing is awaited but microtasks: it has ended before the next event.
+    if (key.startsWith(BRANCH_INDEX_PREFIX)) void this.readIndex();
+    if (!key.includes('/manifest/')) return;
+    const id = branchOfKey(key)!;
+    const puts = this.#manifests.get(id);
+    if (puts === undefined) this.#manifests.set(id, [by]);
+    else puts.push(by);
+  }
+
+  /** Another process has published a manifest of the branch since `by` did. */
+  hasRival(by: StoreClient, { id }: BranchModel): boolean {
+    const puts = this.#manifests.get(id ?? '') ?? [];
+    const own = puts.indexOf(by);
+    return own >= 0 && puts.slice(own).some((other) => other !== by);
+  }
+
+  /** When an object was put: moments of the oracle. */
+  putAt(key: string): number {
+    return this.#puts.get(key) ?? 0;
+  }
+
+  /** Learns the ids of branches that have a name. */
+  async readIndex(): Promise<void> {
+    const { memory, root } = this.inspector;
+    const { branches } = await readBranchIndex(memory, root.keyring, 'open');
+    for (const [name, id] of branches) {
+      const branch = this.branches.get(name);
+      if (branch === undefined) this.world.fail(`an unknown branch ${name}`);
+      else if (branch.id === undefined) {
+        branch.id = id;
+        this.onBranch(branch);
+      } else if (branch.id !== id) this.world.fail(`branch ${name} has changed its id`);
     }
-    return found;
+    for (const branch of this.branches.values()) {
+      if (branch.presence === 'there' && !branches.has(branch.name)) {
+        this.world.fail(`branch ${branch.name} is lost`);
+      }
+    }
   }
 }
 
@@ -105,12 +136,13 @@ export async function createSimulation(
   const dice = new Dice(seed);
   const plan = drawPlan(dice);
   world.trace(`plan ${JSON.stringify(plan)}`);
-  const watchers: PutWatcher[] = [];
   const store = new FaultyStore(world, dice.fork(), plan.faults, (by, key) => {
-    if (!key.includes('/manifest/')) return;
-    for (const watcher of watchers) watcher.onManifest(by);
+    simulation.onPut(by, key);
   });
   const { objects, root } = await stores.get(plan.cipher, plan.compression);
   for (const [key, bytes] of objects) store.memory.objects.set(key, bytes);
-  return new Simulation({ world, dice, plan, store, root, watchers });
+  const inspector = new Inspector(world, store.memory, root, dice.fork().rng);
+  const simulation = new Simulation({ world, dice, plan, store, inspector });
+  await simulation.readIndex();
+  return simulation;
 }

@@ -16,7 +16,7 @@ import { messageOf, StorageError } from '../src/base/errors.ts';
 import { type Event, EventHeap } from './event-heap.ts';
 
 /** Far above what a seed needs: past it something goes round in circles. */
-const EVENTS_MAX = 150_000;
+const EVENTS_MAX = 400_000;
 const START_UNIX_MS = 1_700_000_000_000;
 
 /** What the simulator was built to find. */

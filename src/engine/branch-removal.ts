@@ -32,7 +32,7 @@ export async function deleteBranch(
   components: BranchRemovalComponents,
   name: string,
 ): Promise<void> {
-  const { store, keyring, rng, lineage } = components;
+  const { store, keyring, lineage } = components;
   const { branches } = await readBranchIndex(store, keyring, 'admin');
   const id = branches.get(name);
   if (id === undefined) {
@@ -42,6 +42,16 @@ export async function deleteBranch(
   if (id === lineage.own) {
     throw new StorageError('invalid', `branch "${name}" is the one that is served`);
   }
+  await removeBranch(components, name, id);
+}
+
+/** The same by its id: `name` need not be in the index. */
+export async function removeBranch(
+  components: BranchRemovalComponents,
+  name: string,
+  id: string,
+): Promise<void> {
+  const { store, keyring, rng } = components;
   const chain = createManifestChain(store, keyring, rng, id);
   if (!(await isBranchGone(chain))) await endBranch(components, name, id, chain);
   const number = await chain.highest('admin');
@@ -71,7 +81,10 @@ async function endBranch(
   const { store, keyring, rng, format } = components;
   const { manifest: before } = await manifests.load();
   for (const point of before.points) {
-    if (await isBranchGone(createManifestChain(store, keyring, rng, point.branch))) continue;
+    if (await isBranchGone(createManifestChain(store, keyring, rng, point.branch))) {
+      await removeBranch(components, point.name, point.branch);
+      continue;
+    }
     throw new StorageError('invalid', `branch "${point.name}" stands on branch "${name}"`);
   }
   const recovered = await recover(

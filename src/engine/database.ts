@@ -132,9 +132,9 @@ export class Database {
 
   /** Frees what is dead, now. */
   async collect(onProgress: CollectProgress): Promise<CollectReport> {
-    const { collector } = this.#writable();
+    const writer = this.#writable();
     await this.roots.reap();
-    return collector.collect(onProgress);
+    return writer.unlessDeposed(writer.collector.collect(onProgress));
   }
 
   /** Fills `target` from byte `offset`. Borrowed until the call settles. */

@@ -154,14 +154,22 @@ export class FileReader {
     const last = Math.ceil(end / BLOCK_BYTES);
     let block = Math.floor(offset / BLOCK_BYTES);
     while (block < last) {
-      const pointers: number[] = [];
+      const wanted: { readonly block: number; readonly pointer: number }[] = [];
       for (const stop = Math.min(last, block + WINDOW_BLOCKS); block < stop; block++) {
         const pointer = await this.resolve(inode, block);
         const segment = segmentOf(pointer);
         if (pointer < POINTER_MIN || resident.has(segment)) continue;
-        if (!cache.has(segment, blockOf(pointer))) pointers.push(pointer);
+        if (!cache.has(segment, blockOf(pointer))) wanted.push({ block, pointer });
       }
-      if (pointers.length > 0) await frames.prefetch(pointers);
+      if (wanted.length === 0) continue;
+      try {
+        await frames.prefetch(wanted.map(({ pointer }) => pointer));
+      } catch (error) {
+        // As `#fetch`, but nobody waits for these: what has moved meanwhile is let go.
+        let moved = false;
+        for (const one of wanted) moved ||= (await this.resolve(inode, one.block)) !== one.pointer;
+        if (!moved) throw error;
+      }
     }
   }
 }

@@ -180,6 +180,7 @@ export class Maintenance {
           if (run !== undefined) tables.finished(run.tables.map((table) => table.descriptor.id));
           trash.addSegments(dropped);
           trash.addCommits(frozen.segments);
+          frozen.release();
         },
       );
     });
@@ -213,14 +214,14 @@ export class Maintenance {
   async #merge(merged: readonly SortedRun[], isBottom: boolean): Promise<void> {
     const { tree, tables, publisher, trash, signal } = this.#c;
     const dropped: DroppedSegment[] = [];
-    const result = await tables.merge(merged, isBottom, signal, (one) => dropped.push(one));
-    const made = (result?.tables ?? []).map((table) => table.descriptor.id);
+    let result: SortedRun | undefined;
     // Flushes put runs in front meanwhile, so the place is found again; a restore may have taken
-    // the runs away.
+    // the runs away, and a sweep their tables.
     const place = (): number => tree.runs.indexOf(merged[0]!);
     const replaced = (): SortedRun[] =>
       tree.runs.toSpliced(place(), merged.length, ...(result === undefined ? [] : [result]));
     try {
+      result = await tables.merge(merged, isBottom, signal, (one) => dropped.push(one));
       await publisher.publish(
         'compaction',
         () => {
@@ -237,7 +238,7 @@ export class Maintenance {
     } catch (error) {
       if (place() >= 0) throw error;
     } finally {
-      tables.finished(made);
+      tables.finished((result?.tables ?? []).map((table) => table.descriptor.id));
     }
   }
 

@@ -26,7 +26,7 @@ import { FOOTER_BYTES, writeFooter } from './format/log-object.ts';
 import { logName } from './format/names.ts';
 import { encodeFence, forEachChunk, RECORD_FENCE } from './format/records.ts';
 import { LOG_WINDOW } from './log/commit-log.ts';
-import { asWriter } from './manifest/deposed.ts';
+import { asWriter, throwIfDeposed } from './manifest/deposed.ts';
 import { replayLog, type ReplayedCommit, type ReplayPosition } from './log/replay.ts';
 import type { ManifestAt, ManifestChain } from './manifest/manifest-chain.ts';
 import type { Memtable } from './memtable/memtable.ts';
@@ -66,7 +66,13 @@ export async function recover(
   if (options.readOnly) return replayFrom(components, options, await manifests.load());
   const root = await claimEpoch(manifests);
   const reign = { number: root.number, epoch: root.manifest.epoch };
-  return asWriter(manifests, reign, () => replayFrom(components, options, root));
+  return asWriter(manifests, reign, async () => {
+    const recovered = await replayFrom(components, options, root);
+    // The first missing number may be one that a successor has deleted. It does so only behind a claim
+    // of its own: if there is none by the time that our fence is there, the fence counts.
+    await throwIfDeposed(manifests, reign, 'open');
+    return recovered;
+  });
 }
 
 /** Steps 3 and 4. */

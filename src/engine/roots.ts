@@ -7,11 +7,16 @@ import type { Rng } from '../base/rng.ts';
 import { Semaphore } from '../base/semaphore.ts';
 import type { Keyring } from '../codec/keyring.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
-import { deleteBranch, isBranchGone } from './branch-removal.ts';
+import { deleteBranch, isBranchGone, removeBranch } from './branch-removal.ts';
 import { changeBranchIndex, newBranchId, readBranchIndex } from './branch-index.ts';
 import type { Grace } from './gc/grace.ts';
 import type { Lineage } from './manifest/lineage.ts';
-import { FIRST_MANIFEST, type Manifest, type SnapshotEntry } from './manifest/manifest.ts';
+import {
+  type BranchPoint,
+  FIRST_MANIFEST,
+  type Manifest,
+  type SnapshotEntry,
+} from './manifest/manifest.ts';
 import { createManifestChain, type ManifestChain } from './manifest/manifest-chain.ts';
 import { spaceOf } from './space.ts';
 import type { StoreFormat } from './store-root.ts';
@@ -217,10 +222,21 @@ export class Roots {
   }
 
   async #reap(): Promise<boolean> {
+    const { points } = this.#manifest;
+    if (points.length === 0) return false;
     const { store, keyring, rng } = this.#c;
+    const { branches } = await readBranchIndex(store, keyring, 'admin');
+    const named = new Set(branches.values());
     const gone = new Set<string>();
-    for (const { branch } of this.#manifest.points) {
-      if (await isBranchGone(createManifestChain(store, keyring, rng, branch))) gone.add(branch);
+    for (const point of points) {
+      const chain = createManifestChain(store, keyring, rng, point.branch);
+      if (await isBranchGone(chain)) {
+        // Whoever deleted it may have been cut short.
+        await removeBranch(this.#c, point.name, point.branch);
+        gone.add(point.branch);
+      } else if (!named.has(point.branch) && !(await this.#nameChild(point))) {
+        gone.add(point.branch);
+      }
     }
     if (gone.size === 0) return false;
     await this.#publish(({ points }) => ({
@@ -228,6 +244,21 @@ export class Roots {
     }));
     this.#c.writer.collector.sweepSoon();
     return true;
+  }
+
+  /**
+   * A crash came between a child's first manifest and the index. Gives it its name; when that is taken
+   * by now the child goes, and false is the answer.
+   */
+  async #nameChild({ name, branch }: BranchPoint): Promise<boolean> {
+    const { store, keyring, rng } = this.#c;
+    let isNamed = true;
+    await changeBranchIndex(store, keyring, rng, (known) => {
+      isNamed = known.get(name) === branch || !known.has(name);
+      return known.has(name) ? undefined : new Map([...known, [name, branch]]);
+    });
+    if (!isNamed) await removeBranch(this.#c, name, branch);
+    return isNamed;
   }
 
   #publish(
@@ -271,12 +302,7 @@ export class Roots {
   async #alone<T>(work: () => Promise<T>): Promise<T> {
     await this.#turn.acquire();
     try {
-      return await work();
-    } catch (error) {
-      // What a deposed writer finds missing, its successor has deleted.
-      const isMissing = isStorageError(error, 'corrupt') || isStorageError(error, 'notFound');
-      if (isMissing) await this.#c.writer.throwIfDeposed();
-      throw error;
+      return await this.#c.writer.unlessDeposed(work());
     } finally {
       this.#turn.release();
     }

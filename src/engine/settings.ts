@@ -65,7 +65,7 @@ export const DATABASE_DEFAULTS: Omit<DatabaseSettings, 'passphrase'> = {
   arenas: 6,
   idleCloseMs: 1000,
   touchedChunksMax: 16_384,
-  memtableBytes: 16 * MIB,
+  memtableBytes: 8 * MIB,
   logObjectsMax: 4096,
   logBytesMin: 64 * MIB,
   idleFlushMs: 60_000,

@@ -16,7 +16,7 @@ import { decodeSegmentEntry, frameTableBytes, type FrameTable } from './format/f
 import { CHUNK_MAX, chunkKey, chunkOfKey, metaKey, segmentKey } from './format/keys.ts';
 import { ABSENT, CHUNK_BLOCKS, createBlockMap, HOLE } from './format/pointer.ts';
 import { MapCache } from './memtable/map-cache.ts';
-import { Memtable } from './memtable/memtable.ts';
+import { Memtable, PagePool } from './memtable/memtable.ts';
 import { entriesOf } from './table/cursor.ts';
 import { mergeCursors, takeNewest } from './table/merge.ts';
 import { lookup, type SortedRun } from './table/run.ts';
@@ -25,7 +25,8 @@ import { lookup, type SortedRun } from './table/run.ts';
 export const UNKNOWN = -1;
 
 export class Tree {
-  active = new Memtable();
+  readonly #pool = new PagePool();
+  active = new Memtable(this.#pool);
   frozen: Memtable | undefined;
   /** Newest first. */
   runs: readonly SortedRun[] = [];
@@ -157,7 +158,7 @@ export class Tree {
   freeze(): void {
     assert(this.frozen === undefined, 'one memtable is flushed at a time');
     this.frozen = this.active;
-    this.active = new Memtable();
+    this.active = new Memtable(this.#pool);
   }
 
   /** The frozen memtable's content is in `runs` now. */

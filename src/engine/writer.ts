@@ -215,6 +215,18 @@ export class Writer {
     }
   }
 
+  /** For work on roots: what it misses because a successor deleted it is `fenced`. */
+  async unlessDeposed<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (isStorageError(error, 'corrupt') || isStorageError(error, 'notFound')) {
+        await this.throwIfDeposed();
+      }
+      throw error;
+    }
+  }
+
   /** What a quiet server overwrote or trimmed comes back without waiting for the next writes. */
   #flushWhenIdle(): void {
     this.#cancelIdleFlush();

@@ -40,8 +40,7 @@ const OPTIONS = { cause: 'collection' } as const;
 
 export class Pins {
   readonly #c: PinsComponents;
-  #kept = createReach();
-  #keptManifests = new Set<number>();
+  #kept = { reach: createReach(), manifests: new Set<number>() };
   /** When a lease object was first seen, and what it names. */
   #leases = new Map<string, { readonly seenMs: number; readonly lease: Lease }>();
   #leased = new Map<number, Omit<LeasedRoot, 'log'>>();
@@ -58,18 +57,18 @@ export class Pins {
   /** All that snapshots and branch points of the current manifest reach. */
   async kept(): Promise<Reach> {
     const wanted = Pins.numbersOf(this.#c.publisher.current.manifest);
-    for (const number of this.#keptManifests) {
-      if (wanted.has(number)) continue;
-      this.#kept = createReach();
-      this.#keptManifests = new Set();
-      break;
+    // Others may ask meanwhile, and begin anew: what is being added to is held on to over the waits.
+    let kept = this.#kept;
+    if ([...kept.manifests].some((number) => !wanted.has(number))) {
+      kept = { reach: createReach(), manifests: new Set() };
+      this.#kept = kept;
     }
     for (const number of wanted) {
-      if (this.#keptManifests.has(number)) continue;
-      await this.addManifest(this.#kept, number);
-      this.#keptManifests.add(number);
+      if (kept.manifests.has(number)) continue;
+      await this.addManifest(kept.reach, number);
+      kept.manifests.add(number);
     }
-    return this.#kept;
+    return kept.reach;
   }
 
   /** Adds what a kept manifest reaches. */

@@ -4,6 +4,7 @@
 // space can come back. Counts are exact behind a merge of everything and an upper bound otherwise.
 
 import type { FrameTable } from '../format/frame-table.ts';
+import { BLOCK_BYTES } from '../format/pointer.ts';
 import type { Lineage } from '../manifest/lineage.ts';
 import type { SortedRun } from '../table/run.ts';
 import { forEachSegment, type Reach } from './reach.ts';
@@ -65,7 +66,7 @@ export async function survey(
     storedBytes += bytes;
     liveBytes += liveHere;
     liveByFullness[fullnessOf(table, live)]! += liveHere;
-    if (bytes < smallBytes) smallSegments += 1;
+    if (isSmall(table, smallBytes)) smallSegments += 1;
   });
   return {
     storedBytes,
@@ -91,7 +92,9 @@ export async function chooseVictims(
     if (victims.length === VICTIMS_MAX || liveBytes >= choice.liveBytesMax) return;
     if (!lineage.ownsSegment(segment) || isPinned(kept, table)) return;
     const bytes = table.offsets.at(-1)!;
-    const isChosen = choice.small ? bytes < smallBytes : fullnessOf(table, live) <= choice.fullness;
+    const isChosen = choice.small
+      ? isSmall(table, smallBytes)
+      : fullnessOf(table, live) <= choice.fullness;
     if (!isChosen) return;
     liveBytes += (bytes * live) / table.blocks;
     victims.push({ segment, table, live });
@@ -113,6 +116,11 @@ export function fullnessFor(found: Survey, liveBytes: number): number {
 function fullnessOf(table: FrameTable, live: number): number {
   const bucket = Math.floor((live / table.blocks) * FULLNESS_STEPS);
   return Math.min(FULLNESS_STEPS - 1, bucket);
+}
+
+/** By blocks: of what compresses well full segments have few bytes too, and stay so when joined. */
+function isSmall(table: FrameTable, smallBytes: number): boolean {
+  return table.blocks * BLOCK_BYTES < smallBytes;
 }
 
 function isPinned(kept: Reach, table: FrameTable): boolean {

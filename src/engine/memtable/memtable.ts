@@ -13,10 +13,29 @@ const PAGE_SLOTS = 1024;
 const PAGE_SHIFT = 10;
 const PAGE_MASK = PAGE_SLOTS - 1;
 const SLOT_BYTES = CHUNK_BLOCKS * 8;
+/** 8 MiB: what one memtable fills. */
+const POOL_PAGES_MAX = 32;
 /** What one small record costs in a JavaScript Map, besides its bytes. */
 const META_OVERHEAD_BYTES = 128;
 
+/** Pages of memtables that were flushed, for the next: megabytes that need not be collected. */
+export class PagePool {
+  readonly #pages: BlockMap[] = [];
+
+  take(): BlockMap {
+    const page = this.#pages.pop();
+    if (page === undefined) return new Float64Array(PAGE_SLOTS * CHUNK_BLOCKS);
+    return page.fill(ABSENT);
+  }
+
+  give(pages: readonly BlockMap[]): void {
+    const room = POOL_PAGES_MAX - this.#pages.length;
+    for (const page of pages.slice(0, Math.max(0, room))) this.#pages.push(page);
+  }
+}
+
 export class Memtable {
+  readonly #pool: PagePool;
   readonly #slots = new PairMap();
   readonly #pages: BlockMap[] = [];
   #slotCount = 0;
@@ -24,6 +43,16 @@ export class Memtable {
   /** Name → value; undefined is a deletion. */
   readonly metas = new Map<string, Uint8Array | undefined>();
   readonly segments = new Map<number, FrameTable>();
+
+  constructor(pool = new PagePool()) {
+    this.#pool = pool;
+  }
+
+  /** Nobody may look at the memtable any more. */
+  release(): void {
+    this.#pool.give(this.#pages.splice(0));
+    this.#slots.clear();
+  }
 
   get chunkCount(): number {
     return this.#slotCount;
@@ -51,7 +80,7 @@ export class Memtable {
     if (slot >= 0) return slot;
     slot = this.#slotCount++;
     if (slot >>> PAGE_SHIFT === this.#pages.length) {
-      this.#pages.push(new Float64Array(PAGE_SLOTS * CHUNK_BLOCKS));
+      this.#pages.push(this.#pool.take());
     }
     this.#slots.set(inode, chunk, slot);
     return slot;

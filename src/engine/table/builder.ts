@@ -15,7 +15,6 @@ import type { Rng } from '../../base/rng.ts';
 import { FrameKind, sealedFrameBytesMax, sealFrame } from '../../codec/frame.ts';
 import type { Keyring } from '../../codec/keyring.ts';
 import type { Sealer } from '../../codec/sealer.ts';
-import { allocateShared } from '../../codec/shared.ts';
 import { SALT_BYTES } from '../../codec/types.ts';
 import type { CompressionName, ObjectSeal } from '../../codec/types.ts';
 import { BlockBuilder } from './block-builder.ts';
@@ -175,7 +174,7 @@ class Builder implements TableBuilder {
     if (batch === undefined) {
       const capacity = Math.max(this.#settings.sealBytes, plain.length);
       const firstIndex = this.#index.blockCount - 1;
-      batch = { firstIndex, source: allocateShared(capacity), lengths: [], bytes: 0 };
+      batch = { firstIndex, source: new Uint8Array(capacity), lengths: [], bytes: 0 };
       this.#batch = batch;
     }
     copyBytes(batch.source, batch.bytes, plain);
@@ -201,7 +200,9 @@ class Builder implements TableBuilder {
     const plainLengths = Uint32Array.from(batch.lengths);
     let room = 0;
     for (const length of plainLengths) room += sealedFrameBytesMax(length);
-    const target = allocateShared(room);
+    // Not shared with the threads, which would hold on to it until they collect garbage of their own:
+    // the pool's staging is copied through.
+    const target = new Uint8Array(room);
     const lengths = await this.#sealer.seal({
       seal: this.#seal,
       kind: FrameKind.tableBlock,

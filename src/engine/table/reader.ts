@@ -13,7 +13,6 @@ import { StorageError, isStorageError } from '../../base/errors.ts';
 import { FrameKind, openFrame } from '../../codec/frame.ts';
 import type { Keyring } from '../../codec/keyring.ts';
 import type { Sealer } from '../../codec/sealer.ts';
-import { allocateShared } from '../../codec/shared.ts';
 import type { ObjectStore, RequestOptions } from '../../objectstore/object-store.ts';
 import type { BlockCache, TableSlots } from './block-cache.ts';
 import { Block } from './block.ts';
@@ -213,7 +212,7 @@ export class Table {
       sealedLengths[i - first] = index.sealedEnd(i) - index.sealedStart(i);
       plainBytes += index.plainBytes(i);
     }
-    const target = allocateShared(plainBytes);
+    const target = new Uint8Array(plainBytes);
     const lengths = await this.#deps.sealer.unseal({
       seal: tail.seal,
       kind: FrameKind.tableBlock,

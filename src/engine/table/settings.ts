@@ -24,7 +24,7 @@ export const TABLE_DEFAULTS: TableSettings = {
   compression: 'lz4',
   sealBytes: 1024 * 1024,
   tableBytes: 4 * 1024 * 1024,
-  scanBytes: 1024 * 1024,
+  scanBytes: 256 * 1024,
   preloadBytes: 8 * 1024 * 1024,
 };
 

@@ -1,0 +1,133 @@
+// What one branch of the simulated store must be: its oracle, its snapshots, where it came from.
+//
+// Whether something is there is `unsure` from the call that changes it until the call succeeds, or
+// a later writer's opening shows the truth: requests of a killed process may land until then.
+
+import { asReturned, explain } from './explain.ts';
+import type { Cut } from './history.ts';
+import { Oracle } from './oracle.ts';
+import { type Found, type Reign, sameState } from './reign.ts';
+import type { Simulation } from './simulation.ts';
+
+export type Presence = 'there' | 'gone' | 'unsure';
+
+/** A state as it was at some moment since `called`. */
+export interface Origin {
+  readonly branch: BranchModel;
+  readonly reign: Reign;
+  readonly called: number;
+}
+
+export class SnapshotModel {
+  readonly name: string;
+  readonly origin: Origin;
+  presence: Presence = 'unsure';
+  /** A later writer did not find it. */
+  neverWas = false;
+  /** What it held when it was first looked at, and must hold for ever. */
+  content: Found | undefined;
+  /** Branches may stand on it. */
+  readonly children: BranchModel[] = [];
+
+  constructor(name: string, origin: Origin) {
+    this.name = name;
+    this.origin = origin;
+  }
+}
+
+export class BranchModel {
+  readonly name: string;
+  readonly parent: BranchModel | undefined;
+  readonly simulation: Simulation;
+  readonly oracle: Oracle;
+  readonly snapshots = new Map<string, SnapshotModel>();
+  readonly children: BranchModel[] = [];
+  /** Undefined for the first branch of the store, which began empty. */
+  readonly source: SnapshotModel | Origin | undefined;
+  /** As the index of branches says it. */
+  id: string | undefined;
+  presence: Presence = 'unsure';
+  /** Someone has begun to delete it. */
+  isDoomed = false;
+  /** What its first writer found. */
+  #first: Found | undefined;
+
+  constructor(simulation: Simulation, name: string, source: BranchModel['source']) {
+    this.simulation = simulation;
+    this.name = name;
+    this.source = source;
+    const origin = source instanceof SnapshotModel ? source.origin : source;
+    this.parent = origin?.branch;
+    this.oracle = new Oracle(simulation.world, simulation.operations, (found) =>
+      this.checkFirst(found),
+    );
+  }
+
+  /** Deleted, or given up before whoever created it was told that it is there. */
+  get mayBeGone(): boolean {
+    return this.isDoomed || this.presence !== 'there';
+  }
+
+  /** What is wrong with the state that the branch is found to begin with. */
+  checkFirst(found: Found): string | undefined {
+    const { source, name } = this;
+    if (source === undefined) return found.size > 0 ? 'a new store is not empty' : undefined;
+    const known = this.#first ?? (source instanceof SnapshotModel ? source.content : undefined);
+    this.#first = found;
+    if (known !== undefined) {
+      return sameState(known, found) ? undefined : `branch ${name} is not what it was made from`;
+    }
+    const origin = source instanceof SnapshotModel ? source.origin : source;
+    return explainOrigin(origin, found, `what branch ${name} was made from`);
+  }
+
+  /** Snapshots that must be there are; they, and what children stand on, hold what they held. */
+  async checkRoots(): Promise<void> {
+    const { inspector, world } = this.simulation;
+    const { manifest } = await inspector.head(this.id!);
+    const entries = new Map(manifest.snapshots.map((entry) => [entry.name, entry]));
+    for (const name of entries.keys()) {
+      if (!this.snapshots.has(name)) world.fail(`an unknown snapshot ${name}`);
+    }
+    for (const snapshot of this.snapshots.values()) {
+      const { name, presence, origin } = snapshot;
+      const entry = entries.get(name);
+      if (presence === 'gone' && entry !== undefined) world.fail(`snapshot ${name} has come back`);
+      if (presence === 'there' && entry === undefined) world.fail(`snapshot ${name} is lost`);
+      if (entry === undefined) continue;
+      const found = await inspector.lookAt(this.name, this.id!, entry.manifest);
+      this.simulation.counters.snapshotLooks += 1;
+      if (snapshot.content === undefined) {
+        const complaint = explainOrigin(origin, found, `snapshot ${name}`);
+        if (complaint !== undefined) world.fail(complaint);
+        snapshot.content = found;
+      } else if (!sameState(snapshot.content, found)) {
+        world.fail(`snapshot ${name} of branch ${this.name} has changed`);
+      }
+    }
+    for (const point of manifest.points) {
+      const child = this.children.find((one) => one.id === point.branch);
+      if (child === undefined) continue;
+      const found = await inspector.lookAt(this.name, this.id!, point.manifest);
+      const complaint = child.checkFirst(found);
+      if (complaint !== undefined) world.fail(complaint);
+    }
+  }
+
+  /** A writer has opened and none before it can change the manifest: what was unsure is settled. */
+  async settleSnapshots(): Promise<void> {
+    const { manifest } = await this.simulation.inspector.head(this.id!);
+    const names = new Set(manifest.snapshots.map((entry) => entry.name));
+    for (const snapshot of this.snapshots.values()) {
+      if (snapshot.presence !== 'unsure') continue;
+      const isThere = names.has(snapshot.name);
+      snapshot.presence = isThere ? 'there' : 'gone';
+      snapshot.neverWas = !isThere;
+    }
+  }
+}
+
+function explainOrigin({ reign, called }: Origin, found: Found, what: string): string | undefined {
+  const cut: Cut = { from: called, to: Infinity };
+  return explain(reign, found, cut, `${what}, made by ${reign.who}`, asReturned);
+}
