@@ -85,6 +85,16 @@ export class Machine {
     await this.postgres.start();
   }
 
+  /** Comes up on a copy of a machine that still runs, such as a branch of its volume. */
+  async recoverCopy(): Promise<void> {
+    // The user of PostgreSQL must get through to its own folders.
+    await chmod(this.server.dir, 0o755);
+    await this.#attach();
+    await this.#mount();
+    await this.postgres.adopt();
+    await this.postgres.start();
+  }
+
   /** The file system must not be mounted. */
   async checkFileSystem(): Promise<void> {
     await this.#run('e2fsck', ['-f', '-n', this.#device!.path]);

@@ -6,7 +6,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, readdirSync, readFileSync } from 'node:fs';
-import { appendFile, chown, mkdir, readFile } from 'node:fs/promises';
+import { appendFile, chown, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand, until } from '../../test/support/command.ts';
 
@@ -67,15 +67,27 @@ export class Postgres {
   /** `initdb` with checksums: a page that comes back wrong is an error, not an answer. */
   async create(): Promise<void> {
     const { dataDir, runDir } = this.#options;
-    for (const folder of [dataDir, runDir]) {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      const { uid, gid } = this.#user;
-      if (uid !== undefined && gid !== undefined) await chown(folder, uid, gid);
-    }
+    for (const folder of [dataDir, runDir]) await this.#own(folder);
     const args = ['-D', dataDir, '--data-checksums', '--auth=trust', '--username=postgres'];
     await this.run('initdb', [...args, '--encoding=UTF8', '--locale=C']);
     // initdb has synced what it wrote: this must be on the device before a crash, too.
     await appendFile(join(dataDir, 'postgresql.conf'), SETTINGS, { flush: true });
+  }
+
+  /**
+   * Makes a copy of a running cluster one's own: the file that names the other's process would keep
+   * this one from starting beside it.
+   */
+  async adopt(): Promise<void> {
+    const { dataDir, runDir } = this.#options;
+    await this.#own(runDir);
+    await rm(join(dataDir, 'postmaster.pid'), { force: true });
+  }
+
+  async #own(folder: string): Promise<void> {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const { uid, gid } = this.#user;
+    if (uid !== undefined && gid !== undefined) await chown(folder, uid, gid);
   }
 
   /** Resolves when it answers, after recovery if there is any to do. */

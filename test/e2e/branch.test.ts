@@ -31,7 +31,7 @@ test('PostgreSQL starts on a branch of a running database and passes pg_amcheck'
   open.defer(() => child.remove());
   const other = new Machine({ server: child });
   open.defer(() => other.release());
-  await other.recover();
+  await other.recoverCopy();
   await other.postgres.checkBalances();
   await other.postgres.amcheck();
   // It goes its own way.
@@ -41,7 +41,8 @@ test('PostgreSQL starts on a branch of a running database and passes pg_amcheck'
   await postgres.amcheck();
   await other.shutDown();
   await machine.shutDown();
-  await child.stop();
+  // The parent is served once more, and lets go of what only the branch needed.
+  await server.restart();
   await server.command('branch', 'delete', 'dev');
   const report = JSON.parse(await server.command('gc', '--json')) as { deletedObjects: number };
   assert.ok(report.deletedObjects > 0, 'what only the branch kept is gone');
