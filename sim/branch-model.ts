@@ -85,6 +85,8 @@ export class BranchModel {
   async checkRoots(): Promise<void> {
     const { inspector, world } = this.simulation;
     const { manifest } = await inspector.head(this.id!);
+    // Deleted since: who made a snapshot before that may hear of it only now.
+    if (manifest.deleted) return;
     const entries = new Map(manifest.snapshots.map((entry) => [entry.name, entry]));
     for (const name of entries.keys()) {
       if (!this.snapshots.has(name)) world.fail(`an unknown snapshot ${name}`);

@@ -1,12 +1,13 @@
 // Snapshots, branches and restore of a large volume: how long each takes and how many requests to
 // the store, which must not depend on the volume's size.
 //
-//   node bench/space/instant.ts [--bytes 16G] [--overwrite 256M] [--seed 1] [--dir DIR] [--csv FILE]
+//   node bench/space/instant.ts [--bytes 16G] [--overwrite 256M] [--seed 1] [--dir DIR] [--csv
+//   FILE]
 //                               [--serve FLAGS]
 //
-// Each step is a command, as people type it. A command that does nothing is timed too: what is beyond
-// it is the server's part. The report of what was asked makes requests of its own (it walks the
-// volumes' maps): they are told under `status alone`.
+// Each step is a command, as people type it. A command that does nothing is timed too: what is
+// beyond it is the server's part. The report of what was asked makes requests of its own (it walks
+// the volumes' maps): they are told under `status alone`.
 //
 //   fill ─ snapshot ─ overwrite some ─ branch from the snapshot ─ restore ─ read back ─ serve the
 //   branch ─ read back ─ delete the snapshot

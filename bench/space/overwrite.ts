@@ -1,7 +1,8 @@
 // A volume that is overwritten at random, many times over: what the bucket holds beside what is
 // live, and what is uploaded beside what is written, over time.
 //
-//   node bench/space/overwrite.ts [--size 8G] [--fill 0.8] [--block 16K] [--volumes 10] [--snapshot]
+//   node bench/space/overwrite.ts [--size 8G] [--fill 0.8] [--block 16K] [--volumes 10]
+//   [--snapshot]
 //        [--depth 16] [--flush 1024] [--every 5] [--settle 15] [--cache-memory 256M] [--seed 1]
 //        [--dir DIR] [--csv FILE] [--disk 48G] [--serve FLAGS]
 //

@@ -1,5 +1,5 @@
-// A thin volume of 1 TiB under random writes: what the server's memory, its start after `kill -9` and
-// its bucket cost per byte written, not per byte of size.
+// A thin volume of 1 TiB under random writes: what the server's memory, its start after `kill -9`
+// and its bucket cost per byte written, not per byte of size.
 //
 //   node bench/space/thin.ts [--bytes 32G] [--size 1T] [--block 16K] [--depth 16] [--flush 1024]
 //                            [--cache-memory 256M] [--seed 1] [--dir DIR] [--csv FILE]

@@ -1,5 +1,5 @@
-// The branch index: names of branches and their ids. Sealed, numbered and immutable as manifests are;
-// the highest number is the truth. Changed by PUT-if-absent of the next number, by any writer.
+// The branch index: names of branches and their ids. Sealed, numbered and immutable as manifests
+// are; the highest number is the truth. Changed by PUT-if-absent of the next number, by any writer.
 
 import { isStorageError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
@@ -55,8 +55,8 @@ export async function putBranchIndex(
 }
 
 /**
- * Publishes what `change` makes of the newest index; undefined leaves it as it is. `change` is asked
- * again when another writer was faster. Old indexes stay: they are small and few.
+ * Publishes what `change` makes of the newest index; undefined leaves it as it is. `change` is
+ * asked again when another writer was faster. Old indexes stay: they are small and few.
  */
 export async function changeBranchIndex(
   store: ObjectStore,

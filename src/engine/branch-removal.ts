@@ -101,15 +101,16 @@ async function endBranch(
 }
 
 /**
- * Whether a branch was deleted. One that never got a first manifest gets a last one in its place, so
- * that whoever was creating it finds out.
+ * Whether a branch was deleted. One that never got a first manifest gets a last one in its place,
+ * so that whoever was creating it finds out.
  */
 export async function isBranchGone(chain: ManifestChain): Promise<boolean> {
   for (;;) {
     try {
       const number = await chain.highest('admin');
       if (number > 0) return (await chain.loadNumber(number, 'admin')).deleted;
-      // Looked at again: the child may have had manifests, and replaced its first, since the listing.
+      // Looked at again: the child may have had manifests, and replaced its first, since the
+      // listing.
       await chain.publish(1, { ...FIRST_MANIFEST, deleted: true }, 'admin');
     } catch (error) {
       // Someone was faster, or the manifest was replaced between listing and reading: look again.

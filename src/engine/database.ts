@@ -287,8 +287,8 @@ export class Database {
 
   /**
    * Counts a reader that waits, so that nothing is deleted under it. What a deposed writer finds
-   * missing, its successor has deleted. A follower that finds something missing looks `again`, once,
-   * if it had fallen behind the writer.
+   * missing, its successor has deleted. A follower that finds something missing looks `again`,
+   * once, if it had fallen behind the writer.
    */
   async #hold<T>(reading: Promise<T>, again?: () => Maybe<T>): Promise<T> {
     const follower = this.#follower;

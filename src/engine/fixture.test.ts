@@ -42,7 +42,9 @@ async function openOn(store: MemoryStore, seed: number, readOnly = false): Promi
   return openDatabase(components, { passphrase: PASSPHRASE, ...TINY, readOnly });
 }
 
-/** Flushes, merges, collects, takes a snapshot, closes cleanly, opens again, leaves a log behind. */
+/**
+ * Flushes, merges, collects, takes a snapshot, closes cleanly, opens again, leaves a log behind.
+ */
 async function history(): Promise<MemoryStore> {
   const store = createMemoryStore();
   await initStore({ store, rng: createSeededRng(1), clock: createManualClock() }, INIT_OPTIONS);

@@ -1,5 +1,5 @@
-// Blocks of durable segments that the memory cache does not hold: which frames, one read of the disk
-// cache or one ranged GET for neighbours, unseal, cache.
+// Blocks of durable segments that the memory cache does not hold: which frames, one read of the
+// disk cache or one ranged GET for neighbours, unseal, cache.
 //
 // Concurrent misses on a frame share one fetch. The bytes under way are bounded; who comes later
 // waits.

@@ -1,8 +1,8 @@
 // Live counts: how many pointers of a run name each segment (RFC 0003).
 //
-// Whoever writes a run, a flush or a merge, counts the pointers that it writes. Keys of segments sort
-// behind those of chunks, so that when a segment's key comes its count is complete: it goes into the
-// value, and a segment without pointers is left out and reported.
+// Whoever writes a run, a flush or a merge, counts the pointers that it writes. Keys of segments
+// sort behind those of chunks, so that when a segment's key comes its count is complete: it goes
+// into the value, and a segment without pointers is left out and reported.
 
 import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import {
@@ -56,7 +56,7 @@ export function createRunCombine(onDropped: (dropped: DroppedSegment) => void): 
   const counts = new LiveCounts();
   return (key, values, isBottom) => {
     const newest = values[0]!;
-    switch (key[0]) {
+    switch (key[0]!) {
       case KEY_META:
         return isBottom && newest[0] === 0 ? undefined : newest;
       case KEY_CHUNK: {

@@ -36,8 +36,8 @@ export interface MaintenanceSettings {
 
 /**
  * Log bytes, as a part of what lives, at which the memtable is frozen: what it overwrote counts as
- * alive until it is in tables and merged, so that a small volume that is written over and over would
- * grow for long before its memtable is full.
+ * alive until it is in tables and merged, so that a small volume that is written over and over
+ * would grow for long before its memtable is full.
  */
 const FLUSH_SHARE = 0.05;
 
@@ -94,7 +94,8 @@ export class Maintenance {
       tree.active.bytes >= memtableBytes ||
       objects >= logObjectsMax ||
       this.#logBytes >= logBytesMax;
-    if (due) this.#freeze(log, position);
+    // A flush never rejects.
+    if (due) void this.#freeze(log, position);
   }
 
   /** A segment of so many bytes is durable. */
@@ -102,7 +103,7 @@ export class Maintenance {
     this.#logBytes += bytes;
   }
 
-  #freeze(log: CommitLog, position: Position): void {
+  #freeze(log: CommitLog, position: Position): Promise<void> {
     this.#logBytes = 0;
     this.#c.tree.freeze();
     const flushing = this.#flush(log, position).finally(() => {
@@ -110,6 +111,7 @@ export class Maintenance {
       if (this.#flushing === flushing) this.#flushing = undefined;
     });
     this.#flushing = flushing;
+    return flushing;
   }
 
   /** What a writer must wait for before the active memtable may grow. */
@@ -121,8 +123,8 @@ export class Maintenance {
   }
 
   /**
-   * Everything that was changed before the call is in `tree.runs`, and in the current manifest, when
-   * it resolves. Rejects when the engine stops instead.
+   * Everything that was changed before the call is in `tree.runs`, and in the current manifest,
+   * when it resolves. Rejects when the engine stops instead.
    */
   async flushAll(log: CommitLog): Promise<void> {
     const { tree, signal } = this.#c;
@@ -131,8 +133,7 @@ export class Maintenance {
     if (tree.frozen === undefined && !signal.aborted) {
       log.cut();
       if (tree.active.empty) return;
-      this.#freeze(log, log.position);
-      await this.#flushing;
+      await this.#freeze(log, log.position);
     }
     signal.throwIfAborted();
     log.throwIfFailed();

@@ -68,8 +68,8 @@ export async function recover(
   const reign = { number: root.number, epoch: root.manifest.epoch };
   return asWriter(manifests, reign, async () => {
     const recovered = await replayFrom(components, options, root);
-    // The first missing number may be one that a successor has deleted. It does so only behind a claim
-    // of its own: if there is none by the time that our fence is there, the fence counts.
+    // The first missing number may be one that a successor has deleted. It does so only behind a
+    // claim of its own: if there is none by the time that our fence is there, the fence counts.
     await throwIfDeposed(manifests, reign, 'open');
     return recovered;
   });
@@ -114,7 +114,11 @@ async function replayFrom(
       await replay();
     }
   }
-  components.log.info('branch.recovered', { epoch, log: position.logNumber, objects: replayed.objects });
+  components.log.info('branch.recovered', {
+    epoch,
+    log: position.logNumber,
+    objects: replayed.objects,
+  });
   const manifest = { ...root.manifest, fences: [...fences].sort((a, b) => a - b) };
   return { epoch, root: { ...root, manifest }, position };
 }

@@ -1,5 +1,5 @@
-// Snapshots, branches and restoring: all of them are entries of a manifest, whatever the size of the
-// data (RFC 0003). One change at a time.
+// Snapshots, branches and restoring: all of them are entries of a manifest, whatever the size of
+// the data (RFC 0003). One change at a time.
 
 import type { Clock } from '../base/clock.ts';
 import { isStorageError, StorageError } from '../base/errors.ts';
@@ -95,7 +95,10 @@ export class Roots {
       const on = this.#manifest.points.filter((point) => point.manifest === entry.manifest);
       if (on.length > 0) {
         const names = on.map((point) => `"${point.name}"`).join(', ');
-        throw new StorageError('invalid', `snapshot "${name}" is what branch ${names} stands on: delete that first`);
+        throw new StorageError(
+          'invalid',
+          `snapshot "${name}" is what branch ${names} stands on: delete that first`,
+        );
       }
       await this.#publish(({ snapshots }) => ({
         snapshots: snapshots.filter((one) => one.name !== name),
@@ -209,7 +212,10 @@ export class Roots {
             restores: current.restores + 1,
             runs: runs.map(descriptorsOf),
           }),
-          () => tree.replace(runs),
+          () => {
+            tree.replace(runs);
+            writer.trash.forget();
+          },
         );
       });
       writer.collector.sweepSoon();
@@ -247,8 +253,8 @@ export class Roots {
   }
 
   /**
-   * A crash came between a child's first manifest and the index. Gives it its name; when that is taken
-   * by now the child goes, and false is the answer.
+   * A crash came between a child's first manifest and the index. Gives it its name; when that is
+   * taken by now the child goes, and false is the answer.
    */
   async #nameChild({ name, branch }: BranchPoint): Promise<boolean> {
     const { store, keyring, rng } = this.#c;

@@ -1,7 +1,7 @@
 // What each root keeps by itself: the bytes that would be freed if it were deleted.
 //
-// Two walks over all roots: the first finds out which objects more than one root reaches, the second
-// adds up the others. Memory is one bit or two per object.
+// Two walks over all roots: the first finds out which objects more than one root reaches, the
+// second adds up the others. Memory is one bit or two per object.
 
 import type { SortedRun } from './table/run.ts';
 import { forEachSegment } from './gc/reach.ts';

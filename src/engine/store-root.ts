@@ -21,11 +21,7 @@ import {
 import { createKeyring, type Keyring } from '../codec/keyring.ts';
 import { KEY_BYTES, type CipherName, type CompressionName } from '../codec/types.ts';
 import type { ObjectStore, RequestCause } from '../objectstore/object-store.ts';
-import {
-  FORMAT_NAME,
-  KEYS_PREFIX,
-  manifestPrefix,
-} from './format/names.ts';
+import { FORMAT_NAME, KEYS_PREFIX, manifestPrefix } from './format/names.ts';
 import { newBranchId, putBranchIndex, readBranchIndex } from './branch-index.ts';
 import { createManifestChain } from './manifest/manifest-chain.ts';
 import { FIRST_MANIFEST } from './manifest/manifest.ts';
@@ -90,7 +86,10 @@ export async function initStore(components: RootComponents, options: InitOptions
   let id = index.branches.get(MAIN_BRANCH);
   if (id === undefined) {
     id = newBranchId(rng);
-    await putBranchIndex(store, keyring, rng, { number: 1, branches: new Map([[MAIN_BRANCH, id]]) });
+    await putBranchIndex(store, keyring, rng, {
+      number: 1,
+      branches: new Map([[MAIN_BRANCH, id]]),
+    });
   }
   if ((await listAll(store, manifestPrefix(id), 'admin')).length > 0) {
     throw new StorageError('exists', 'there is a store already; serve it, or choose another place');

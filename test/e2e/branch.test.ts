@@ -1,4 +1,5 @@
-// A branch of a running database: PostgreSQL recovers on it, and is whole, while the parent works on.
+// A branch of a running database: PostgreSQL recovers on it, and is whole, while the parent works
+// on.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,5 +1,5 @@
-// One `varve serve` on a directory store for a bench: everything of it lies in one temporary folder,
-// which is gone when the bench ends, fails or is interrupted.
+// One `varve serve` on a directory store for a bench: everything of it lies in one temporary
+// folder, which is gone when the bench ends, fails or is interrupted.
 
 import { readFileSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -40,7 +40,9 @@ export interface BenchServer {
   /** Says why no more may be written: the bucket reached its bound, or the disk is nearly full. */
   overDisk(use: BucketUse, bytesMax: number): string | undefined;
   connect(volume: string): Promise<NbdClient>;
-  /** Asks admin.sock from this process. The server walks the volumes' maps: not for every second. */
+  /**
+   * Asks admin.sock from this process. The server walks the volumes' maps: not for every second.
+   */
   status(): Promise<StatusReport>;
   memory(): Memory;
   /** Resolves when the server sends the store nothing by itself any more. */

@@ -1,6 +1,6 @@
 // What the benches write: noise that no compressor shrinks, and that can be told again from the
-// block's number and how often it was written. So whatever is read back is checked, and a stale or a
-// wrong block is found.
+// block's number and how often it was written. So whatever is read back is checked, and a stale or
+// a wrong block is found.
 //
 // A block is a piece of one large pool of AES-CTR output; where it begins is a hash of block and
 // version. Nothing is generated or copied per write.

@@ -1,11 +1,11 @@
-// A lean NBD client that makes load: requests in any number at one time over one Unix socket, simple
-// replies, nothing that is written is copied.
+// A lean NBD client that makes load: requests in any number at one time over one Unix socket,
+// simple replies, nothing that is written is copied.
 //
 //   request: magic u32, flags u16, type u16, cookie u64, offset u64, length u32, data of a WRITE
 //   reply:   magic u32, errno u32, cookie u64, data of a READ
 //
-// The cookie is the number of the slot that waits for the reply. All requests of a turn leave in one
-// system call: a turn in which several replies came sends as many requests.
+// The cookie is the number of the slot that waits for the reply. All requests of a turn leave in
+// one system call: a turn in which several replies came sends as many requests.
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';

@@ -48,7 +48,7 @@ function text(report: CheckReport): string {
   return JSON.stringify(report.errors.slice(0, 5));
 }
 
-test('stores after random histories are clean, also deep, and the check leaves nothing', async () => {
+test('stores after random histories are clean, also deep, and nothing is left', async () => {
   for (let seed = 1; seed <= 6; seed++) {
     const bed = await createTestBed(seed);
     const rng = createSeededRng(seed);

@@ -60,9 +60,9 @@ export function pickCompaction(
 
 /**
  * All runs, once those above the oldest hold this share of its bytes: only a merge of everything
- * finds out which blocks are dead (RFC 0003), and what it does not know yet is space that cannot come
- * back. A table entry is some twenty bytes for a write of 4 KiB or more, so that with a fifth the
- * merges write about 3 % of what clients write.
+ * finds out which blocks are dead (RFC 0003), and what it does not know yet is space that cannot
+ * come back. A table entry is some twenty bytes for a write of 4 KiB or more, so that with a fifth
+ * the merges write about 3 % of what clients write.
  */
 export function pickAll(runs: readonly RunSummary[], share: number): CompactionPick | undefined {
   if (runs.length < 2) return undefined;

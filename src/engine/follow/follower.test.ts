@@ -41,7 +41,7 @@ async function assertReads(db: Database, model: Uint8Array, rng: Rng, what: stri
   assert.ok(sameBytes(target, model.subarray(offset, offset + target.length)), what);
 }
 
-test('followers hold what they read, while the writer flushes, merges, collects, restores', async () => {
+test('followers hold what they read beside a writer at work', async () => {
   for (let seed = 1; seed <= 4; seed++) {
     const rng = createSeededRng(seed);
     const bed = await createFollowBed(seed);
@@ -93,7 +93,7 @@ test('followers hold what they read, while the writer flushes, merges, collects,
   }
 });
 
-test('a quiet branch costs one listing per interval, and another of manifests now and then', async () => {
+test('a quiet branch costs one listing per interval, and one of manifests now and then', async () => {
   const bed = await createFollowBed(1);
   const { db } = await bed.writer();
   await db.write(INODE, 0, noise(1, 100_000));

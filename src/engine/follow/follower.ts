@@ -1,7 +1,8 @@
 // Serving a branch that another process writes: a view of it under a lease, kept up to date.
 //
 //   every intervalMs  1. Apply what the log has by now to the view's memtable.
-//                     2. If that was something, or it is time: is there a newer manifest? Move there.
+//                     2. If that was something, or it is time: is there a newer manifest? Move
+//                        there.
 //   moving            a. Take a lease on the newest manifest (held-root.ts).
 //                     b. Open its runs; replay from there to where we are, or further, in a fresh
 //                        memtable, unless ours begins at the same place.
@@ -9,15 +10,15 @@
 //                     d. When the readers that had begun before are through, drop the old lease.
 //
 // A lost lease, or damage while there is a newer manifest, means that the writer may have deleted
-// what we reach: clients are refused (leased-store.ts) until we have moved. Without a newer manifest
-// damage is damage: nothing is deleted before a manifest says so.
+// what we reach: clients are refused (leased-store.ts) until we have moved. Without a newer
+// manifest damage is damage: nothing is deleted before a manifest says so.
 //
 // Invariants
 // 1. What is served is the state after some prefix of the branch's commits, and never an older one
 //    than before, but for a restore.
 // 2. Who reads is covered by a lease from its first request to its last, or is refused.
-// 3. A store that does not answer stops nothing: what memory holds is served, status says how old it
-//    is. A branch or snapshot that is no more, and damage, end it.
+// 3. A store that does not answer stops nothing: what memory holds is served, status says how old
+//    it is. A branch or snapshot that is no more, and damage, end it.
 
 import type { Clock } from '../../base/clock.ts';
 import { asStorageError, isStorageError, messageOf, StorageError } from '../../base/errors.ts';
@@ -128,7 +129,9 @@ export class Follower {
     this.#listener = listener;
   }
 
-  /** Reads on to what the store holds at the time of the call. Rejects with what kept it from that. */
+  /**
+   * Reads on to what the store holds at the time of the call. Rejects with what kept it from that.
+   */
   async refresh(): Promise<void> {
     await this.#refresh(true);
   }
@@ -139,8 +142,8 @@ export class Follower {
   }
 
   /**
-   * Someone who began to read under `view` met damage. True when there is another view by now, under
-   * which to look again.
+   * Someone who began to read under `view` met damage. True when there is another view by now,
+   * under which to look again.
    */
   async hasMoved(view: object): Promise<boolean> {
     await this.#turn.acquire();

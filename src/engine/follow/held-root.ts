@@ -1,12 +1,14 @@
-// A root of a branch under a lease of our own: the newest manifest, or the one that a snapshot names.
+// A root of a branch under a lease of our own: the newest manifest, or the one that a snapshot
+// names.
 //
 //   1. Read the newest manifest.
 //   2. Put a lease on the root.
-//   3. Look whether there is a newer manifest by now. None: a writer that publishes one from here on
-//      lists leases after that, and sees ours. For a snapshot it is enough that the newest manifest
-//      still lists it. Else give the lease back and begin again.
+//   3. Look whether there is a newer manifest by now. None: a writer that publishes one from here
+//      on lists leases after that, and sees ours. For a snapshot it is enough that the newest
+//      manifest still lists it. Else give the lease back and begin again.
 //
-// Step 3 must come behind step 2: before it, a writer may have listed leases and be at work deleting.
+// Step 3 must come behind step 2: before it, a writer may have listed leases and be at work
+// deleting.
 
 import { isStorageError, StorageError } from '../../base/errors.ts';
 import type { Manifest } from '../manifest/manifest.ts';
@@ -29,7 +31,9 @@ export interface HeldRootOptions {
 
 export interface HeldRoot extends ManifestAt {
   readonly lease: Lease;
-  /** The newest manifest when the lease came to hold: no newer one means that all of it is there. */
+  /**
+   * The newest manifest when the lease came to hold: no newer one means that all of it is there.
+   */
   readonly newest: number;
 }
 

@@ -1,5 +1,5 @@
-// The reader's side of a lease (RFC 0003): while it is held, the branch's writer deletes nothing that
-// the leased manifest reaches, and no log object from where that manifest says.
+// The reader's side of a lease (RFC 0003): while it is held, the branch's writer deletes nothing
+// that the leased manifest reaches, and no log object from where that manifest says.
 //
 //   take     PUT branches/<id>/readers/<random id>/1
 //   renew    every RENEW_MS: PUT n + 1, then delete n, so that at any moment one of them is there

@@ -1,6 +1,6 @@
-// The store as clients' reads see it: what they ask for may have been deleted once the lease is lost,
-// so they are refused then, before the request and when it found nothing. Opening and following are
-// not clients: they read under the lease that they are about to use.
+// The store as clients' reads see it: what they ask for may have been deleted once the lease is
+// lost, so they are refused then, before the request and when it found nothing. Opening and
+// following are not clients: they read under the lease that they are about to use.
 
 import type { ObjectStore, RequestCause } from '../../objectstore/object-store.ts';
 import { leaseLostError } from './lease.ts';

@@ -1,6 +1,6 @@
 // What the tests of followers build on: one memory store, a writer and followers with a clock each,
-// settings that make every mechanism come up after a few kilobytes, and requests that tests can hold
-// up or refuse.
+// settings that make every mechanism come up after a few kilobytes, and requests that tests can
+// hold up or refuse.
 
 import assert from 'node:assert/strict';
 import { createSeededRng } from '../../base/rng.ts';

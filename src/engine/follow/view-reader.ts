@@ -1,8 +1,8 @@
 // From a root to something that can be read: its runs, and the log from there on in a memtable.
 //
 // What a log object holds is applied in one turn, in order, so a memtable is always the state after
-// some prefix of the commits. One that is full takes no more: the view stays behind until the branch's
-// writer has moved its log into tables.
+// some prefix of the commits. One that is full takes no more: the view stays behind until the
+// branch's writer has moved its log into tables.
 
 import { StorageError } from '../../base/errors.ts';
 import type { Keyring } from '../../codec/keyring.ts';

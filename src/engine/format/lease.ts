@@ -1,5 +1,5 @@
-// The lease of a reader: which manifest of a branch it reads, and with it all that this one reaches.
-// Written anew under the next number to show that the reader lives.
+// The lease of a reader: which manifest of a branch it reads, and with it all that this one
+// reaches. Written anew under the next number to show that the reader lives.
 //
 //   varint manifest │ u8 log │ text what reads
 //

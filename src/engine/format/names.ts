@@ -2,7 +2,10 @@
 
 /** 12 decimal digits: at a thousand log objects a second, thirty years. */
 const NUMBER_DIGITS = 12;
-/** Ids of tables and data objects carry their writer's epoch in the high part, so they may be larger. */
+/**
+ * Ids of tables and data objects carry their writer's epoch in the high part, so they may be
+ * larger.
+ */
 const TABLE_ID_DIGITS = 16;
 
 export const FORMAT_NAME = 'format.json';

@@ -3,7 +3,12 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { ByteWriter } from '../../base/bytes.ts';
 import { isStorageError } from '../../base/errors.ts';
-import { decodeSegmentEntry, offsetsOf, segmentEntryToBytes, withLiveCount } from './frame-table.ts';
+import {
+  decodeSegmentEntry,
+  offsetsOf,
+  segmentEntryToBytes,
+  withLiveCount,
+} from './frame-table.ts';
 import { ByteReader } from '../../base/bytes.ts';
 import {
   decodeRecord,

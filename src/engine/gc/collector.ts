@@ -8,8 +8,8 @@
 // Paced: while it works, writers have a credit: what is missing to the hard limit, and what each
 // rewritten segment frees. With much credit left the collector rests in between; with none, writers
 // wait. So what is stored stays below the hard limit whatever the speeds. Small segments, of many
-// barriers, are joined once there are many of them. Damage in a victim is logged and the victim left
-// alone.
+// barriers, are joined once there are many of them. Damage in a victim is logged and the victim
+// left alone.
 
 import type { Clock } from '../../base/clock.ts';
 import { isStorageError, messageOf, type StorageError } from '../../base/errors.ts';
@@ -70,7 +70,10 @@ export type CollectProgress = (what: string, done: number, total: number) => voi
 const SMALL_SHARE = 16;
 /** Dead bytes that are always tolerated, in segments: rewriting the last few gains nothing. */
 const SLACK_SEGMENTS = 8;
-/** Live bytes that one step moves at least, in segments, as a part of what lives, and per table byte. */
+/**
+ * Live bytes that one step moves at least, in segments, as a part of what lives, and per table
+ * byte.
+ */
 const STEP_SEGMENTS = 8;
 const STEP_SHARE = 0.03;
 const STEP_PER_TABLE_BYTE = 10;
@@ -110,7 +113,9 @@ export class Collector {
     this.#settings = settings;
   }
 
-  /** What the head stores, what of it lives, and what other roots keep beyond that, when last seen. */
+  /**
+   * What the head stores, what of it lives, and what other roots keep beyond that, when last seen.
+   */
   get space(): CollectorSpace | undefined {
     return this.#found && spaceIn(this.#found, this.#keptBytes);
   }

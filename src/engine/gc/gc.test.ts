@@ -215,7 +215,10 @@ test('a server whose branch is deleted is fenced and acknowledges nothing more',
   await child.barrier();
   await db.roots.deleteBranch('dev');
   await child.write(INODE, 0, noise(2, 4 * KIB));
-  await assert.rejects(async () => child.barrier(), (error) => isStorageError(error, 'fenced'));
+  await assert.rejects(
+    async () => child.barrier(),
+    (error) => isStorageError(error, 'fenced'),
+  );
   await assert.rejects(child.close(), (error) => isStorageError(error, 'fenced'));
   await db.close();
 });

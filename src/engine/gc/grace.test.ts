@@ -19,7 +19,7 @@ function watch(promise: Promise<void>): { readonly done: () => Promise<boolean> 
   };
 }
 
-test('who wants to delete waits for those who were inside, not for those who came later', async () => {
+test('a delete waits for those who were inside, not for those who came later', async () => {
   const grace = new Grace();
   assert.ok(await watch(grace.quiesced()).done());
   const first = grace.enter();

@@ -57,7 +57,8 @@ export class Pins {
   /** All that snapshots and branch points of the current manifest reach. */
   async kept(): Promise<Reach> {
     const wanted = Pins.numbersOf(this.#c.publisher.current.manifest);
-    // Others may ask meanwhile, and begin anew: what is being added to is held on to over the waits.
+    // Others may ask meanwhile, and begin anew: what is being added to is held on to over the
+    // waits.
     let kept = this.#kept;
     if ([...kept.manifests].some((number) => !wanted.has(number))) {
       kept = { reach: createReach(), manifests: new Set() };

@@ -1,6 +1,7 @@
-// What a root of this branch reaches among the branch's own objects: the tables of its runs, and the
-// log and data objects of the segments that have a key in them. A run holds a segment's key as long
-// as one of its pointers names the segment (live-counts.ts), so that nothing else need be looked at.
+// What a root of this branch reaches among the branch's own objects: the tables of its runs, and
+// the log and data objects of the segments that have a key in them. A run holds a segment's key as
+// long as one of its pointers names the segment (live-counts.ts), so that nothing else need be
+// looked at.
 
 import { ByteReader } from '../../base/bytes.ts';
 import { decodeSegmentEntry, type SegmentEntry } from '../format/frame-table.ts';

@@ -41,10 +41,7 @@ export const FULLNESS_STEPS = 20;
 const VICTIMS_MAX = 1024;
 
 /** The caller sees to it that the runs stay readable. */
-export async function survey(
-  runs: readonly SortedRun[],
-  options: SurveyOptions,
-): Promise<Survey> {
+export async function survey(runs: readonly SortedRun[], options: SurveyOptions): Promise<Survey> {
   const { lineage, kept, signal, smallBytes } = options;
   let storedBytes = 0;
   let liveBytes = 0;

@@ -2,8 +2,8 @@
 //
 // 1. They come in when the manifest that dropped them is durable.
 // 2. Readers of this process that were under way by then are waited for.
-// 3. What a snapshot or a branch point keeps is forgotten: it is thought of again when that one goes.
-//    What a reader's lease keeps is looked at again later.
+// 3. What a snapshot or a branch point keeps is forgotten: it is thought of again when that one
+//    goes. What a reader's lease keeps is looked at again later.
 // 4. The rest is deleted. A store that fails is tried again; a crash leaves the rest to the sweep.
 //
 // Nobody waits for the trash: it is safe to stop at any point.
@@ -52,6 +52,8 @@ export class Trash {
   #items: TrashItem[] = [];
   /** Kept by leases when last looked at. */
   #leased: TrashItem[] = [];
+  /** Counts the times that everything was forgotten. */
+  #generation = 0;
   #draining: Promise<void> | undefined;
   #cancelRetry: (() => void) | undefined;
   readonly counters = { deletedObjects: 0, deletedBytes: 0 };
@@ -98,6 +100,16 @@ export class Trash {
     this.#start();
   }
 
+  /**
+   * Everything that is on its way out stays for now: the head has become an older state, which may
+   * reach it again. A sweep finds what it does not.
+   */
+  forget(): void {
+    this.#items = [];
+    this.#leased = [];
+    this.#generation += 1;
+  }
+
   /** Resolves when all that can be deleted now has been tried. */
   async drained(): Promise<void> {
     if (this.#leased.length > 0) this.#start();
@@ -128,11 +140,12 @@ export class Trash {
   async #drain(): Promise<void> {
     let batch = [...this.#items.splice(0), ...this.#leased.splice(0)];
     while (batch.length > 0 && !this.#c.signal.aborted) {
+      const generation = this.#generation;
       try {
         await this.#dispose(batch);
       } catch (error) {
         // What was deleted already is deleted once more then, which does no harm.
-        this.#items.unshift(...batch);
+        if (generation === this.#generation) this.#items.unshift(...batch);
         if (this.#c.signal.aborted) return;
         const fields = { objects: batch.length, error: messageOf(error), retryMs: RETRY_DELAY_MS };
         this.#c.log.warn('trash.failed', fields);
@@ -146,9 +159,11 @@ export class Trash {
 
   async #dispose(batch: readonly TrashItem[]): Promise<void> {
     const { pins, grace } = this.#c;
+    const generation = this.#generation;
     await grace.quiesced();
     const kept = await pins.kept();
     const leased = await pins.leased();
+    if (generation !== this.#generation) return;
     const gone: TrashItem[] = [];
     for (const item of batch) {
       if (keeps(kept, item)) continue;
@@ -199,7 +214,9 @@ function keeps(reach: Reach, { kind, id }: TrashItem): boolean {
   }
 }
 
-/** A leased root may also reach the log from where its manifest says, and what commits there name. */
+/**
+ * A leased root may also reach the log from where its manifest says, and what commits there name.
+ */
 function holds({ number, manifest, reach, log }: LeasedRoot, item: TrashItem): boolean {
   if (keeps(reach, item)) return true;
   if (!log) return item.kind === 'manifest' && item.id === number;

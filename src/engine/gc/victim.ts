@@ -73,8 +73,8 @@ export async function pointerOf(
 }
 
 /**
- * Copies `blocks`, which ascend in the victim, one after another to `target`. Frames are unsealed to
- * `scratch` as long as they fit it.
+ * Copies `blocks`, which ascend in the victim, one after another to `target`. Frames are unsealed
+ * to `scratch` as long as they fit it.
  */
 export async function readBlocks(
   components: VictimComponents,

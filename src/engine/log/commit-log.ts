@@ -188,8 +188,8 @@ export class CommitLog {
 
   /**
    * Commits blocks that were moved into a data object, which is durable: `fill` points the memtable
-   * at them, in the very turn in which the caller compared their pointers, and changes at least one.
-   * No bytes of clients are in the segment, and none of these blocks in a segment of theirs.
+   * at them, in the very turn in which the caller compared their pointers, and changes at least
+   * one. No bytes of clients are in the segment, and none of these blocks in a segment of theirs.
    */
   commitRelocation(
     relocated: Omit<FrameTable, 'logNumber'>,

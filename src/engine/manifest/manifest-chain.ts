@@ -84,7 +84,10 @@ export function createManifestChain(
       for (let attempt = 1; ; attempt++) {
         const number = await highest('open');
         if (number === 0) {
-          throw new StorageError('corrupt', `branch ${branch} has no manifest; restore its objects`);
+          throw new StorageError(
+            'corrupt',
+            `branch ${branch} has no manifest; restore its objects`,
+          );
         }
         try {
           const manifest = await loadNumber(number, 'open');

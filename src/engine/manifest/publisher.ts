@@ -2,8 +2,8 @@
 // one left.
 //
 // Losing the race for a number means that another writer has opened the branch. A put that fails is
-// tried again, with the very same bytes, for as long as it takes: it may have landed, and until that
-// is known nothing else may be offered under its number.
+// tried again, with the very same bytes, for as long as it takes: it may have landed, and until
+// that is known nothing else may be offered under its number.
 
 import type { Clock } from '../../base/clock.ts';
 import { asStorageError, isStorageError, messageOf, StorageError } from '../../base/errors.ts';
@@ -34,15 +34,18 @@ export class Publisher {
     this.#current = current;
   }
 
-  /** The newest manifest that is durable: the truth about the branch, as long as we are its writer. */
+  /**
+   * The newest manifest that is durable: the truth about the branch, as long as we are its writer.
+   */
   get current(): ManifestAt {
     return this.#current;
   }
 
   /**
-   * `change` is asked in turn, so that it sees what the last manifest installed, and gets the number
-   * that the new one will have; `install` runs once the manifest is durable, before the next one's
-   * turn. What `change` throws leaves everything as it was. `exists` when the branch was lost.
+   * `change` is asked in turn, so that it sees what the last manifest installed, and gets the
+   * number that the new one will have; `install` runs once the manifest is durable, before the next
+   * one's turn. What `change` throws leaves everything as it was. `exists` when the branch was
+   * lost.
    */
   async publish(
     cause: RequestCause,

@@ -200,8 +200,8 @@ class Builder implements TableBuilder {
     const plainLengths = Uint32Array.from(batch.lengths);
     let room = 0;
     for (const length of plainLengths) room += sealedFrameBytesMax(length);
-    // Not shared with the threads, which would hold on to it until they collect garbage of their own:
-    // the pool's staging is copied through.
+    // Not shared with the threads, which would hold on to it until they collect garbage of their
+    // own: the pool's staging is copied through.
     const target = new Uint8Array(room);
     const lengths = await this.#sealer.seal({
       seal: this.#seal,
