@@ -93,7 +93,7 @@ test('followers hold what they read beside a writer at work', async () => {
   }
 });
 
-test('a quiet branch costs one listing per interval, and one of manifests now and then', async () => {
+test('a quiet branch costs one listing per interval and few of manifests', async () => {
   const bed = await createFollowBed(1);
   const { db } = await bed.writer();
   await db.write(INODE, 0, noise(1, 100_000));
