@@ -146,6 +146,7 @@ async function run(bench: BenchServer): Promise<void> {
     await verify(bench, 'branch');
     await bench.server.stop();
     await bench.restart();
+    await command(bench, idleMs, 'branch', 'delete', 'dev');
     await command(bench, idleMs, 'snapshot', 'delete', 'base');
     await verify(bench, 'without the snapshot');
   } finally {

@@ -62,7 +62,7 @@ export const DATABASE_DEFAULTS: Omit<DatabaseSettings, 'passphrase'> = {
   cacheMemoryBytes: 256 * MIB,
   segmentBytes: 8 * MIB,
   frameBytes: 64 * 1024,
-  arenas: 6,
+  arenas: 5,
   idleCloseMs: 1000,
   touchedChunksMax: 16_384,
   memtableBytes: 8 * MIB,

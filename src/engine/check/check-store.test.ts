@@ -20,7 +20,9 @@ async function plantedBed(): Promise<TestBed> {
   const bed = await createTestBed(5);
   const rng = createSeededRng(5);
   const model = new Uint8Array(SIZE);
-  let db = await bed.open(BUSY);
+  // Next to which a commit of a block or two is small.
+  const segmentBytes = 256 * 1024;
+  let db = await bed.open({ ...BUSY, segmentBytes });
   for (let step = 0; step < 60; step++) {
     await randomChange(db, model, rng, step);
     await db.barrier();
