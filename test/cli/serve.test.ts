@@ -25,7 +25,10 @@ test('init makes a store once', async () => {
   await initStore();
   const again = await box.run(['init', ...STORE]);
   assert.equal(again.code, 1);
-  assert.match(again.stderr, /^(varve: creating the store, \d+ s\n)*varve: there is a store already[^\n]+\n$/);
+  assert.match(
+    again.stderr,
+    /^(varve: creating the store, \d+ s\n)*varve: there is a store already[^\n]+\n$/,
+  );
 });
 
 test('volumes come, grow and go while the server runs, and outlive it', async () => {
