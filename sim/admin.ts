@@ -134,6 +134,9 @@ class Admin {
       try {
         await database.roots.deleteBranch(branch.name);
       } catch (error) {
+        // One may have been created while this was under way.
+        const isNeeded = branch.children.some((one) => one.presence !== 'gone');
+        if (isNeeded && isStorageError(error, 'invalid')) refusals.push('invalid');
         const lost = isStorageError(error, 'fenced') || isStorageError(error, 'exists');
         if (!lost || !simulation.hasRival(this.#process, branch)) throw error;
         this.#process.trace(`is overtaken on ${branch.name}`);

@@ -93,8 +93,10 @@ async function endBranch(
   );
   const { number, manifest } = recovered.root;
   const { epoch, claims, fences, points } = manifest;
-  if (points.length > before.points.length) {
-    throw new StorageError('invalid', `a branch was just created from branch "${name}"`);
+  const known = new Set(before.points.map((point) => point.branch));
+  const fresh = points.find((point) => !known.has(point.branch));
+  if (fresh !== undefined) {
+    throw new StorageError('invalid', `branch "${fresh.name}" stands on branch "${name}"`);
   }
   const last: Manifest = { ...FIRST_MANIFEST, epoch, claims, fences, deleted: true };
   await manifests.publish(number + 1, last, 'admin');
