@@ -4,10 +4,11 @@
 // some prefix of the commits. One that is full takes no more: the view stays behind until the
 // branch's writer has moved its log into tables.
 
-import { StorageError } from '../../base/errors.ts';
+import { isStorageError, StorageError } from '../../base/errors.ts';
 import type { Keyring } from '../../codec/keyring.ts';
 import type { ObjectStore } from '../../objectstore/object-store.ts';
 import { replayLog, type ReplayPosition } from '../log/replay.ts';
+import type { ManifestChain } from '../manifest/manifest-chain.ts';
 import { Memtable } from '../memtable/memtable.ts';
 import { applyCommit } from '../recovery.ts';
 import type { Run, SortedRun } from '../table/run.ts';
@@ -28,6 +29,7 @@ export interface ViewReaderComponents {
   readonly keyring: Keyring;
   /** Branch id. */
   readonly branch: string;
+  readonly manifests: ManifestChain;
   readonly tables: Tables;
 }
 
@@ -72,7 +74,7 @@ export class ViewReader {
   }
 
   /** Applies what the log has by now. False when the memtable is full. */
-  async advance({ memtable, position }: View): Promise<boolean> {
+  async advance({ root, memtable, position }: View): Promise<boolean> {
     const { store, keyring, branch } = this.#c;
     const { memtableBytesMax, onProgress } = this.#settings;
     const full = new StorageError('noSpace', 'the memtable is full');
@@ -88,6 +90,7 @@ export class ViewReader {
             if (commit.commit.metas.length > 0) this.metasChanged = true;
             applyCommit(memtable, commit);
           },
+          beforeApply: () => this.#throwIfRestored(root),
           onFence: () => {},
           onProgress,
         },
@@ -98,6 +101,28 @@ export class ViewReader {
       return false;
     }
     return true;
+  }
+
+  /**
+   * `corrupt` when the state that `root` holds was replaced by an older one: what the log has from
+   * there on belongs to that. A restore's manifest is there before any of it, so that asking behind
+   * the listing is soon enough.
+   */
+  async #throwIfRestored(root: HeldRoot): Promise<void> {
+    const { manifests } = this.#c;
+    for (;;) {
+      const highest = await manifests.highest('open', root.newest);
+      if (highest <= root.newest) return;
+      try {
+        const { restores } = await manifests.loadNumber(highest, 'open');
+        if (restores === root.manifest.restores) return;
+      } catch (error) {
+        // Replaced since the listing.
+        if (isStorageError(error, 'notFound')) continue;
+        throw error;
+      }
+      throw new StorageError('corrupt', 'the branch was restored to an older state');
+    }
   }
 
   /** Runs that `known` has open already are taken over, with what they have in memory. */

@@ -49,6 +49,11 @@ export interface ReplayOptions {
   /** Our own epoch: an object of a higher one means that someone has taken over from us. */
   readonly ownEpoch: number;
   readonly apply: (replayed: ReplayedCommit) => void;
+  /**
+   * Asked behind each listing that has objects, before one of them is applied: what it throws ends
+   * the replay.
+   */
+  readonly beforeApply?: (() => Promise<void>) | undefined;
   /** Told of each fence that replay passes. */
   readonly onFence: (logNumber: number) => void;
   /** Called now and then with objects applied and objects known. */
@@ -65,6 +70,7 @@ interface Opened {
 export async function replayLog(options: ReplayOptions, position: ReplayPosition): Promise<void> {
   for (;;) {
     const present = await listLog(options, position.logNumber);
+    if (present.size > 0) await options.beforeApply?.();
     const ahead = createFetchAhead(options, present);
     for (let done = 1; ; done++) {
       const opened = await ahead.take(position.logNumber);
