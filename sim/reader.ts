@@ -59,6 +59,7 @@ export class SimReader implements Actor {
       if (database === undefined) return;
       void database.failed.then((error) => this.#judge(error, 'following'));
       const volumes = await openVolumes(database, { readAheadBytes: 0 });
+      database.onRecords(() => volumes.reload());
       for (let reads = 0; reads < READS_MAX && !this.#over; reads++) {
         await this.clock.sleep(dice.skewed(1, simulation.plan.calmMsMax));
         if (dice.chance(0.15)) this.#stall();

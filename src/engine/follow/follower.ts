@@ -127,6 +127,8 @@ export class Follower {
   /** Called, one call at a time, when named records may have changed; again if it fails. */
   onRecords(listener: () => Promise<void>): void {
     this.#listener = listener;
+    // What the listener has read may be older than the view by now.
+    this.#c.views.metasChanged = true;
   }
 
   /**
@@ -194,17 +196,26 @@ export class Follower {
 
   async #refresh(thorough: boolean): Promise<void> {
     await this.#turn.acquire();
+    let full: StorageError | undefined;
     try {
       if (this.#stopped) throw new StorageError('aborted', 'the follower has stopped');
       await this.#catchUp(thorough);
+    } catch (error) {
+      // What did fit is shown, and whoever keeps a copy of records must hear of that.
+      if (!isStorageError(error, 'noSpace')) throw error;
+      full = error;
     } finally {
       this.#turn.release();
     }
     // Not in turn: it reads, and whoever reads may have to wait for a move.
-    this.#listening ??= this.#tellListener().finally(() => {
-      this.#listening = undefined;
-    });
-    await this.#listening;
+    // A call that is under way may have read what was there before.
+    while (this.#c.views.metasChanged || this.#listening !== undefined) {
+      this.#listening ??= this.#tellListener().finally(() => {
+        this.#listening = undefined;
+      });
+      await this.#listening;
+    }
+    if (full !== undefined) throw full;
   }
 
   async #tellListener(): Promise<void> {
