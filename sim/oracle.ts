@@ -17,7 +17,7 @@
 // one of a higher epoch was deposed before it began: it has the state that its successor found, and
 // can acknowledge no change.
 
-import { asDurable, explain } from './explain.ts';
+import { asDurable, asReturned, explain } from './explain.ts';
 import type { Cut, Operation } from './history.ts';
 import { type Found, Reign, sameState } from './reign.ts';
 import type { World } from './world.ts';
@@ -172,7 +172,7 @@ export class Oracle {
       const from = reign === seen.reign ? seen.from : 0;
       const cut: Cut = { from, to: reign.lostFrom };
       const context = `what ${who} shows of ${reign.who} (epoch ${reign.epoch})`;
-      const reason = explain(reign, found, cut, context, asDurable);
+      const reason = explain(reign, found, cut, context, asReturned);
       if (reason === undefined) return { reign, from: cut.from };
       complaint = reason;
       if (reign.restoring !== undefined && sameState(reign.restoring, found))

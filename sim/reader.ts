@@ -127,8 +127,9 @@ export class SimReader implements Actor {
         this.#seen = oracle.followed(this.#seen, found, this.name);
         return;
       } catch (error) {
-        // A volume may be gone since the list of them was read, by a restore.
-        if (isStorageError(error, 'notFound') && viewOf(database) !== before) continue;
+        // A volume may be gone, or shorter, since the list of them was read, by a restore.
+        const isOfOther = isStorageError(error, 'notFound') || isStorageError(error, 'invalid');
+        if (isOfOther && viewOf(database) !== before) continue;
         return this.#judge(error, 'reading');
       }
     }

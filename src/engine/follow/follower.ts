@@ -242,17 +242,10 @@ export class Follower {
 
   /** False when the memtable took no more. */
   async #follow(thorough: boolean): Promise<boolean> {
-    const { views } = this.#c;
     const { position, root } = this.#view;
     const before = position.logNumber;
-    let atEnd: boolean;
-    try {
-      atEnd = await views.advance(this.#view);
-    } catch (error) {
-      if (!isStorageError(error, 'corrupt') || !(await isOutdated(this.#c, root))) throw error;
-      await this.#move();
-      return true;
-    }
+    const atEnd = await this.#advance();
+    if (this.#view.root !== root) return atEnd;
     this.#quiet = position.logNumber === before ? this.#quiet + 1 : QUIET_REFRESHES;
     if (!thorough && atEnd && this.#quiet < QUIET_REFRESHES) return true;
     // Whoever still reads under the last lease but one holds it: no third one then.
@@ -260,7 +253,19 @@ export class Follower {
     const outdated = await isOutdated(this.#c, root);
     if (outdated) await this.#move();
     this.#quiet = 0;
-    return atEnd || (outdated && views.advance(this.#view));
+    return atEnd || (outdated && this.#advance());
+  }
+
+  /** As `ViewReader.advance`; moves on when what it reads has fallen to the writer meanwhile. */
+  async #advance(): Promise<boolean> {
+    try {
+      return await this.#c.views.advance(this.#view);
+    } catch (error) {
+      const { root } = this.#view;
+      if (!isStorageError(error, 'corrupt') || !(await isOutdated(this.#c, root))) throw error;
+      await this.#move();
+      return true;
+    }
   }
 
   /** To the newest root. */
