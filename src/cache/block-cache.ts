@@ -187,9 +187,7 @@ export class BlockCache {
     source: Uint8Array,
     sourceAt: number,
   ): void {
-    for (let index = 0; index < count; index++) {
-      this.insert(segment, firstBlock + index, source, sourceAt + index * CACHE_BLOCK_BYTES);
-    }
+    this.#insertRun(segment, firstBlock, count, source, sourceAt, true);
   }
 
   /**
@@ -203,9 +201,20 @@ export class BlockCache {
     source: Uint8Array,
     sourceAt: number,
   ): void {
+    this.#insertRun(segment, firstBlock, count, source, sourceAt, false);
+  }
+
+  #insertRun(
+    segment: number,
+    firstBlock: number,
+    count: number,
+    source: Uint8Array,
+    sourceAt: number,
+    expected: boolean,
+  ): void {
     for (let index = 0; index < count; index++) {
       const at = sourceAt + index * CACHE_BLOCK_BYTES;
-      this.#insert(segment, firstBlock + index, source, at, false);
+      this.#insert(segment, firstBlock + index, source, at, expected);
     }
   }
 

@@ -32,12 +32,21 @@ export async function readBranchIndex(
     for (const { key } of page) number = Math.max(number, numberOf(key) ?? 0);
   }
   if (number === 0) return { number, branches: new Map() };
+  return { number, branches: await readBranchIndexAt(store, keyring, number, cause) };
+}
+
+/** The names and ids of one index. `notFound`, `corrupt`. */
+export async function readBranchIndexAt(
+  store: ObjectStore,
+  keyring: Keyring,
+  number: number,
+  cause: RequestCause,
+): Promise<ReadonlyMap<string, string>> {
   const name = branchIndexName(number);
   const { bytes } = await store.get(name, undefined, { cause });
   const identity = { magic: INDEX_MAGIC, versions: [INDEX_VERSION], name };
   const plain = openEnvelope(keyring, identity, bytes);
-  const pairs = JSON.parse(Buffer.from(plain).toString('utf8')) as [string, string][];
-  return { number, branches: new Map(pairs) };
+  return new Map(JSON.parse(Buffer.from(plain).toString('utf8')) as [string, string][]);
 }
 
 /** `exists` when the number is taken. */

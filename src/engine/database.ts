@@ -260,7 +260,7 @@ export class Database {
         liveBytes: space?.liveBytes,
         pinnedBytes: space?.pinnedBytes,
         movedBytes: collector?.counters.movedBytes ?? 0,
-        waits: collector?.counters.waits ?? 0,
+        waits: collector?.credit.waits ?? 0,
         deletedObjects: trash?.counters.deletedObjects ?? 0,
         deletedBytes: trash?.counters.deletedBytes ?? 0,
       },

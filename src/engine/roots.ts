@@ -7,17 +7,14 @@ import type { Rng } from '../base/rng.ts';
 import { Semaphore } from '../base/semaphore.ts';
 import type { Keyring } from '../codec/keyring.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
-import { deleteBranch, isBranchGone, removeBranch } from './branch-removal.ts';
+import { deleteBranch } from './branch-removal.ts';
 import { changeBranchIndex, newBranchId, readBranchIndex } from './branch-index.ts';
+import { findGone } from './children.ts';
 import type { Grace } from './gc/grace.ts';
 import type { Lineage } from './manifest/lineage.ts';
-import {
-  type BranchPoint,
-  FIRST_MANIFEST,
-  type Manifest,
-  type SnapshotEntry,
-} from './manifest/manifest.ts';
+import { FIRST_MANIFEST, type Manifest, type SnapshotEntry } from './manifest/manifest.ts';
 import { createManifestChain, type ManifestChain } from './manifest/manifest-chain.ts';
+import { checkRootName } from './root-name.ts';
 import { spaceOf } from './space.ts';
 import type { StoreFormat } from './store-root.ts';
 import { descriptorsOf, type Tables } from './tables.ts';
@@ -230,41 +227,13 @@ export class Roots {
   async #reap(): Promise<boolean> {
     const { points } = this.#manifest;
     if (points.length === 0) return false;
-    const { store, keyring, rng } = this.#c;
-    const { branches } = await readBranchIndex(store, keyring, 'admin');
-    const named = new Set(branches.values());
-    const gone = new Set<string>();
-    for (const point of points) {
-      const chain = createManifestChain(store, keyring, rng, point.branch);
-      if (await isBranchGone(chain)) {
-        // Whoever deleted it may have been cut short.
-        await removeBranch(this.#c, point.name, point.branch);
-        gone.add(point.branch);
-      } else if (!named.has(point.branch) && !(await this.#nameChild(point))) {
-        gone.add(point.branch);
-      }
-    }
+    const gone = await findGone(this.#c, points);
     if (gone.size === 0) return false;
     await this.#publish(({ points }) => ({
       points: points.filter((point) => !gone.has(point.branch)),
     }));
     this.#c.writer.collector.sweepSoon();
     return true;
-  }
-
-  /**
-   * A crash came between a child's first manifest and the index. Gives it its name; when that is
-   * taken by now the child goes, and false is the answer.
-   */
-  async #nameChild({ name, branch }: BranchPoint): Promise<boolean> {
-    const { store, keyring, rng } = this.#c;
-    let isNamed = true;
-    await changeBranchIndex(store, keyring, rng, (known) => {
-      isNamed = known.get(name) === branch || !known.has(name);
-      return known.has(name) ? undefined : new Map([...known, [name, branch]]);
-    });
-    if (!isNamed) await removeBranch(this.#c, name, branch);
-    return isNamed;
   }
 
   #publish(
@@ -318,16 +287,4 @@ export class Roots {
 function unlessGone(error: unknown): undefined {
   if (!isStorageError(error, 'notFound') && !isStorageError(error, 'corrupt')) throw error;
   return undefined;
-}
-
-const NAME_BYTES_MAX = 128;
-
-/** `invalid` for a name that would be awkward on a command line, in a path or in a table. */
-export function checkRootName(what: 'snapshot' | 'branch', name: string): void {
-  if (name.length <= NAME_BYTES_MAX && /^[A-Za-z0-9][A-Za-z0-9._:@+-]*$/.test(name)) return;
-  throw new StorageError(
-    'invalid',
-    `"${name}" is no ${what} name: 1 to ${NAME_BYTES_MAX} letters, digits and . _ : @ + -, ` +
-      'beginning with a letter or digit',
-  );
 }

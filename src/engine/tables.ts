@@ -7,6 +7,7 @@ import type { Rng } from '../base/rng.ts';
 import type { Keyring } from '../codec/keyring.ts';
 import type { Sealer } from '../codec/sealer.ts';
 import type { ObjectStore, RequestCause } from '../objectstore/object-store.ts';
+import { withGet } from '../objectstore/with-get.ts';
 import { compact } from './compaction/executor.ts';
 import {
   COMPACTION_DEFAULTS,
@@ -33,23 +34,14 @@ export interface TablesComponents {
 
 /** A table that a manifest names and the store has not is damage, not a missing name. */
 function loudWhenMissing(store: ObjectStore): ObjectStore {
-  return {
-    putIfAbsent: (key, body, options) => store.putIfAbsent(key, body, options),
-    head: (key, options) => store.head(key, options),
-    list: (prefix, options) => store.list(prefix, options),
-    delete: (key, options) => store.delete(key, options),
-    close: () => store.close(),
-    async get(key, range, options) {
-      try {
-        return await store.get(key, range, options);
-      } catch (error) {
-        if (!isStorageError(error, 'notFound')) throw error;
-        throw new StorageError('corrupt', `table ${key} is missing from the store`, {
-          cause: error,
-        });
-      }
-    },
-  };
+  return withGet(store, async (key, range, options) => {
+    try {
+      return await store.get(key, range, options);
+    } catch (cause) {
+      if (!isStorageError(cause, 'notFound')) throw cause;
+      throw new StorageError('corrupt', `table ${key} is missing from the store`, { cause });
+    }
+  });
 }
 
 /** Descriptors of a run, for the manifest. */

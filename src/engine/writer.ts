@@ -158,7 +158,7 @@ export class Writer {
       settings,
     );
     this.admission = new Admission(this.log, {
-      room: () => this.#paused?.over ?? this.maintenance.room() ?? this.collector.room(),
+      room: () => this.#paused?.over ?? this.maintenance.room() ?? this.collector.credit.room(),
       admitted: (blocks) => this.collector.onWritten(blocks * BLOCK_BYTES),
     });
   }

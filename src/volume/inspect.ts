@@ -1,14 +1,12 @@
 // The records of volumes (volumes.ts) as a tool reads them that has no open branch.
 
-import { ByteReader } from '../base/bytes.ts';
 import { StorageError } from '../base/errors.ts';
+import { decodeDirectory, decodeRecord, DIRECTORY_RECORD, recordName } from './records.ts';
 import type { VolumeInfo } from './volumes.ts';
 
 export interface InspectedVolume extends Pick<VolumeInfo, 'name' | 'sizeBytes'> {
   readonly inode: number;
 }
-
-const VERSION = 1;
 
 /**
  * The volumes of which `meta` gives the records. `corrupt` when the directory names one without a
@@ -17,21 +15,15 @@ const VERSION = 1;
 export async function inspectVolumes(
   meta: (name: string) => Promise<Uint8Array | undefined>,
 ): Promise<readonly InspectedVolume[]> {
-  const directory = await meta('volumes');
+  const directory = await meta(DIRECTORY_RECORD);
   if (directory === undefined) return [];
-  const reader = versioned(directory, 'the directory of volumes');
-  const nextInode = reader.varint();
-  const names = Array.from({ length: reader.count() }, () => reader.text());
-  reader.expectEnd();
+  const { nextInode, names } = decodeDirectory(directory);
   const owners = new Map<number, string>();
   const volumes: InspectedVolume[] = [];
   for (const name of names) {
-    const record = await meta(`volume/${name}`);
+    const record = await meta(recordName(name));
     if (record === undefined) throw new StorageError('corrupt', `volume "${name}" has no record`);
-    const fields = versioned(record, `volume "${name}"`);
-    const inode = fields.varint();
-    const sizeBytes = fields.varint();
-    fields.expectEnd();
+    const { inode, sizeBytes } = decodeRecord(name, record);
     const other = owners.get(inode);
     if (other !== undefined) {
       throw new StorageError('corrupt', `volumes "${other}" and "${name}" are the same file`);
@@ -43,10 +35,4 @@ export async function inspectVolumes(
     volumes.push({ name, inode, sizeBytes });
   }
   return volumes;
-}
-
-function versioned(bytes: Uint8Array, what: string): ByteReader {
-  const reader = new ByteReader(bytes, what);
-  if (reader.u8() !== VERSION) throw reader.corrupt('has an unknown version');
-  return reader;
 }

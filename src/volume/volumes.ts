@@ -1,27 +1,30 @@
 // The volumes of a branch: names and sizes, kept as one small record each (`volume/<name>`), and
 // the handles that servers hold on them. Later these names are the files of the directory /.nbd.
 //
-//   record = u8 version (1) │ varint inode │ varint sizeBytes
-//   `volumes` = u8 version (1) │ varint next inode │ varint count × text name      the directory
-//
 // A change is durable when its promise resolves. Changes are made one at a time. Inode numbers
 // only go up, also across restores: what anyone once knew by a number is never something else.
 
-import { ByteReader, ByteWriter, compareBytes } from '../base/bytes.ts';
+import { compareBytes } from '../base/bytes.ts';
 import { StorageError } from '../base/errors.ts';
 import { Semaphore } from '../base/semaphore.ts';
 import { BLOCK_BYTES, type Database } from '../engine/db.ts';
 import type { BlockDevice, BlockDeviceDirectory } from './block-device.ts';
+import {
+  decodeDirectory,
+  decodeRecord,
+  DIRECTORY_RECORD,
+  encodeDirectory,
+  encodeRecord,
+  recordName,
+} from './records.ts';
 import { createVolumeHandle } from './volume.ts';
 
 /** Names are file names: no slash, no control character, at most 255 bytes. */
 const NAME_BYTES_MAX = 255;
 /** 1 PiB: far past what one file of the tree may hold, near enough to catch a slip of a unit. */
 const SIZE_BYTES_MAX = 2 ** 50;
-const DIRECTORY_RECORD = 'volumes';
 /** Each is cut short by another change of the directory. */
 const LOAD_ATTEMPTS = 10;
-const VERSION = 1;
 /** Inodes below are kept for the file system's own. */
 const FIRST_INODE = 16;
 
@@ -113,27 +116,24 @@ class VolumeTable implements Volumes {
   async #tryLoad(): Promise<boolean> {
     const entries = new Map<string, Entry>();
     const bytes = await this.#database.meta(DIRECTORY_RECORD);
-    const reader = bytes === undefined ? undefined : versioned(bytes, 'the directory of volumes');
-    const nextInode = reader?.varint() ?? FIRST_INODE;
-    const count = reader?.count() ?? 0;
-    for (let i = 0; i < count; i++) {
-      const name = reader!.text();
+    const directory =
+      bytes === undefined ? { nextInode: FIRST_INODE, names: [] } : decodeDirectory(bytes);
+    for (const name of directory.names) {
       const record = await this.#database.meta(recordName(name));
       if (record === undefined) {
         const now = await this.#database.meta(DIRECTORY_RECORD);
         if (now === undefined || compareBytes(bytes!, now) !== 0) return false;
         throw new StorageError('corrupt', `volume "${name}" has no record`);
       }
-      const fields = versioned(record, `volume "${name}"`);
-      const inode = fields.varint();
+      const { inode, sizeBytes } = decodeRecord(name, record);
       const known = this.#entries.get(name);
       // Who has it open counts down on the entry that was found then.
       const entry = known?.inode === inode ? known : { inode, sizeBytes: 0, handles: 0 };
-      entry.sizeBytes = fields.varint();
+      entry.sizeBytes = sizeBytes;
       entries.set(name, entry);
     }
     this.#entries = entries;
-    this.#nextInode = Math.max(this.#nextInode, nextInode);
+    this.#nextInode = Math.max(this.#nextInode, directory.nextInode);
     return true;
   }
 
@@ -266,38 +266,16 @@ class VolumeTable implements Volumes {
    */
   async #save(name: string, entry: Entry | undefined): Promise<void> {
     const database = this.#database;
-    if (entry !== undefined) await database.putMeta(recordName(name), encodeEntry(entry));
+    if (entry !== undefined) await database.putMeta(recordName(name), encodeRecord(entry));
     await this.#saveDirectory();
     if (entry === undefined) await database.putMeta(recordName(name), undefined);
     await database.barrier();
   }
 
   #saveDirectory(): Promise<void> {
-    const out = new ByteWriter();
-    out.u8(VERSION);
-    out.varint(this.#nextInode);
-    out.varint(this.#entries.size);
-    for (const known of this.#entries.keys()) out.text(known);
-    return this.#database.putMeta(DIRECTORY_RECORD, out.finish());
+    const directory = encodeDirectory(this.#nextInode, this.#entries.keys());
+    return this.#database.putMeta(DIRECTORY_RECORD, directory);
   }
-}
-
-function recordName(name: string): string {
-  return `volume/${name}`;
-}
-
-function encodeEntry(entry: Entry): Uint8Array {
-  const out = new ByteWriter(16);
-  out.u8(VERSION);
-  out.varint(entry.inode);
-  out.varint(entry.sizeBytes);
-  return out.finish();
-}
-
-function versioned(bytes: Uint8Array, what: string): ByteReader {
-  const reader = new ByteReader(bytes, what);
-  if (reader.u8() !== VERSION) throw reader.corrupt('has an unknown version');
-  return reader;
 }
 
 function infoOf(name: string, { sizeBytes }: Entry): VolumeInfo {

@@ -98,7 +98,7 @@ for (const mode of MODES) {
   });
 }
 
-test('unnegotiated sizes: any byte range may be read and written', async (t) => {
+test('without negotiated sizes every byte range may be read and written', async (t) => {
   const { negotiated } = await serveVolumes(t);
   const client = await negotiated({ mode: 'simple' });
   const write = { type: COMMAND.write, offset: 4090, length: 13 };

@@ -3,11 +3,10 @@
 
 import { isStorageError, StorageError } from '../../base/errors.ts';
 import type { Rng } from '../../base/rng.ts';
-import { openEnvelope } from '../../codec/envelope.ts';
 import type { Keyring } from '../../codec/keyring.ts';
 import type { ObjectStore } from '../../objectstore/object-store.ts';
-import { type BranchIndex, readBranchIndex } from '../branch-index.ts';
-import { BRANCH_INDEX_PREFIX, branchIndexName, numberOf } from '../format/names.ts';
+import { type BranchIndex, readBranchIndex, readBranchIndexAt } from '../branch-index.ts';
+import { BRANCH_INDEX_PREFIX, numberOf } from '../format/names.ts';
 import { FIRST_MANIFEST, type Manifest } from '../manifest/manifest.ts';
 import { createManifestChain, type ManifestAt } from '../manifest/manifest-chain.ts';
 import type { Inventory } from './inventory.ts';
@@ -113,13 +112,8 @@ export async function rescueIndex(components: SourceComponents): Promise<BranchI
   }
   const number = numbers.at(-1)!;
   for (const older of numbers.toReversed()) {
-    const name = branchIndexName(older);
     try {
-      const { bytes } = await store.get(name, undefined, { cause: 'admin' });
-      const identity = { magic: 'VARVEBRX', versions: [1], name };
-      const plain = openEnvelope(keyring, identity, bytes);
-      const pairs = JSON.parse(Buffer.from(plain).toString('utf8')) as [string, string][];
-      return { number, branches: new Map(pairs) };
+      return { number, branches: await readBranchIndexAt(store, keyring, older, 'admin') };
     } catch (error) {
       if (!isDamage(error)) throw error;
     }

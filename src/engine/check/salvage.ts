@@ -24,7 +24,7 @@ import { createManifestChain } from '../manifest/manifest-chain.ts';
 import { memtableEntries } from '../memtable/entries.ts';
 import { Memtable } from '../memtable/memtable.ts';
 import { recover } from '../recovery.ts';
-import { checkRootName } from '../roots.ts';
+import { checkRootName } from '../root-name.ts';
 import { type Cursor, cursorOf } from '../table/cursor.ts';
 import { mergeCursors } from '../table/merge.ts';
 import type { Run } from '../table/run.ts';

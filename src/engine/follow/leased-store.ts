@@ -3,25 +3,19 @@
 // following are not clients: they read under the lease that they are about to use.
 
 import type { ObjectStore, RequestCause } from '../../objectstore/object-store.ts';
+import { withGet } from '../../objectstore/with-get.ts';
 import { leaseLostError } from './lease.ts';
 
 const CLIENTS: ReadonlySet<RequestCause> = new Set(['read', 'lookup']);
 
 export function withLease(store: ObjectStore, isLost: () => boolean): ObjectStore {
-  return {
-    putIfAbsent: (key, body, options) => store.putIfAbsent(key, body, options),
-    head: (key, options) => store.head(key, options),
-    list: (prefix, options) => store.list(prefix, options),
-    delete: (key, options) => store.delete(key, options),
-    close: () => store.close(),
-    async get(key, range, options) {
-      if (!CLIENTS.has(options.cause)) return store.get(key, range, options);
-      if (isLost()) throw leaseLostError();
-      try {
-        return await store.get(key, range, options);
-      } catch (error) {
-        throw isLost() ? leaseLostError(error) : error;
-      }
-    },
-  };
+  return withGet(store, async (key, range, options) => {
+    if (!CLIENTS.has(options.cause)) return store.get(key, range, options);
+    if (isLost()) throw leaseLostError();
+    try {
+      return await store.get(key, range, options);
+    } catch (error) {
+      throw isLost() ? leaseLostError(error) : error;
+    }
+  });
 }

@@ -18,10 +18,20 @@ import type { CipherName, CompressionName } from '../../codec/types.ts';
 import type { Publisher } from '../manifest/publisher.ts';
 import { runBytes } from '../table/run.ts';
 import { descriptorsOf } from '../tables.ts';
+import { Credit } from './credit.ts';
 import type { Grace } from './grace.ts';
 import type { Pins } from './pins.ts';
 import { Relocation, type RelocationComponents } from './relocation.ts';
-import { chooseVictims, fullnessFor, survey, type Survey, type Victim } from './survey.ts';
+import {
+  chooseVictims,
+  fullnessFor,
+  hasShrunk,
+  type Space,
+  spaceIn,
+  survey,
+  type Survey,
+  type Victim,
+} from './survey.ts';
 import { sweep, type SweepReport } from './sweep.ts';
 
 export interface CollectorSettings {
@@ -53,14 +63,6 @@ export interface CollectReport {
   readonly movedBytes: number;
   readonly storedBytes: number;
   readonly liveBytes: number;
-  readonly pinnedBytes: number;
-}
-
-/** Sealed data bytes of the branch's own objects. */
-export interface CollectorSpace {
-  readonly storedBytes: number;
-  readonly liveBytes: number;
-  /** Kept by snapshots and branches, and not used by the head. */
   readonly pinnedBytes: number;
 }
 
@@ -97,16 +99,14 @@ export class Collector {
   #keptBytes = 0;
   /** Segments that could not be read, so as not to try them over and over. */
   readonly #damaged = new Set<number>();
-  /** Bytes that writers may still upload while they are held back. */
-  #credit = Infinity;
+  readonly credit = new Credit();
   /** Let in since the flush that the counts are of. */
   #written = 0;
   #writtenEver = 0;
   /** `#writtenEver` at the survey of the last step. */
   #writtenBefore = 0;
-  #creditRoom: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
   #cancelRetry: () => void = () => {};
-  readonly counters = { movedBytes: 0, steps: 0, waits: 0 };
+  readonly counters = { movedBytes: 0, steps: 0 };
 
   constructor(components: CollectorComponents, settings: CollectorSettings) {
     this.#c = components;
@@ -116,7 +116,7 @@ export class Collector {
   /**
    * What the head stores, what of it lives, and what other roots keep beyond that, when last seen.
    */
-  get space(): CollectorSpace | undefined {
+  get space(): Space | undefined {
     return this.#found && spaceIn(this.#found, this.#keptBytes);
   }
 
@@ -143,22 +143,7 @@ export class Collector {
   onWritten(bytes: number): void {
     this.#written += bytes;
     this.#writtenEver += bytes;
-    this.#credit -= bytes;
-  }
-
-  /** What a writer must wait for while garbage is past its hard limit. */
-  room(): Promise<void> | undefined {
-    if (this.#credit > 0) return undefined;
-    this.counters.waits += 1;
-    this.#creditRoom ??= Promise.withResolvers<void>();
-    return this.#creditRoom.promise;
-  }
-
-  #grant(bytes: number): void {
-    this.#credit += bytes;
-    if (this.#credit <= 0) return;
-    this.#creditRoom?.resolve();
-    this.#creditRoom = undefined;
+    this.credit.spend(bytes);
   }
 
   #start(): void {
@@ -234,7 +219,7 @@ export class Collector {
       this.#c.log.warn('collection.failed', fields);
       this.#cancelRetry = this.#c.clock.after(RETRY_DELAY_MS, () => this.onMergedAll());
     } finally {
-      this.#grant(Infinity);
+      this.credit.grant(Infinity);
     }
   }
 
@@ -264,8 +249,7 @@ export class Collector {
       });
       const sound = victims.filter(({ segment }) => !this.#damaged.has(segment));
       if (sound.length === 0) return false;
-      this.#credit = 0;
-      this.#grant(room);
+      this.credit.limit(room);
       await this.#move(sound, (garbageHard - garbageSoft) * found.liveBytes);
       this.counters.steps += 1;
       this.#stepped = true;
@@ -301,8 +285,8 @@ export class Collector {
       this.counters.movedBytes += relocation.movedBytes - movedBefore;
       const { table, live } = victim;
       const freed = table.offsets.at(-1)! * (1 - live / table.blocks);
-      this.#grant(freed);
-      const restShare = Math.max(0, Math.min(1, this.#credit / span)) * REST_MAX;
+      this.credit.grant(freed);
+      const restShare = Math.max(0, Math.min(1, this.credit.bytes / span)) * REST_MAX;
       const restMs = (clock.monotonicMs() - startMs) * restShare;
       if (restMs >= 1) await clock.sleep(restMs, signal).catch(() => {});
     }
@@ -339,16 +323,4 @@ export class Collector {
     const smallBytes = this.#settings.segmentBytes / SMALL_SHARE;
     return { lineage, kept: await pins.kept(), signal, smallBytes };
   }
-}
-
-function hasShrunk(before: Survey, after: Survey): boolean {
-  return after.storedBytes < before.storedBytes || after.smallSegments < before.smallSegments;
-}
-
-function spaceIn(found: Survey, keptBytes: number): CollectorSpace {
-  return {
-    storedBytes: found.storedBytes + found.pinnedStoredBytes,
-    liveBytes: found.liveBytes + found.pinnedLiveBytes,
-    pinnedBytes: Math.max(0, keptBytes - found.pinnedStoredBytes),
-  };
 }

@@ -123,3 +123,23 @@ function isSmall(table: FrameTable, smallBytes: number): boolean {
 function isPinned(kept: Reach, table: FrameTable): boolean {
   return table.dataId === 0 ? kept.logs.has(table.logNumber) : kept.data.has(table.dataId);
 }
+
+/** Sealed data bytes of the branch's own objects. */
+export interface Space {
+  readonly storedBytes: number;
+  readonly liveBytes: number;
+  /** Kept by snapshots and branches, and not used by the head. */
+  readonly pinnedBytes: number;
+}
+
+export function hasShrunk(before: Survey, after: Survey): boolean {
+  return after.storedBytes < before.storedBytes || after.smallSegments < before.smallSegments;
+}
+
+export function spaceIn(found: Survey, keptBytes: number): Space {
+  return {
+    storedBytes: found.storedBytes + found.pinnedStoredBytes,
+    liveBytes: found.liveBytes + found.pinnedLiveBytes,
+    pinnedBytes: Math.max(0, keptBytes - found.pinnedStoredBytes),
+  };
+}

@@ -4,8 +4,8 @@
 //   any StorageError → its status with { error: { kind, message } }; anything else → 500
 //   `unavailable`, logged
 //
-// A route that takes long may tell how far it is. The reply then is 200 and lines of JSON: any
-// number of { progress }, and last the answer or the error.
+// A route that takes long may tell how far it is. The reply then is 200 and lines of JSON, as
+// many { progress } as there are, and last the answer or the error.
 //
 // Bounds: a request body has at most BODY_BYTES_MAX, a request REQUEST_TIMEOUT_MS to arrive, and
 // there are at most CONNECTIONS_MAX connections.
