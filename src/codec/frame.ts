@@ -36,6 +36,9 @@ export const FrameKind = {
   tableIndex: 5,
   tableFilter: 6,
   envelope: 7,
+  journalHeader: 8,
+  journalRecord: 9,
+  journalData: 10,
 } as const;
 
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];

@@ -1,7 +1,7 @@
 // The branch index: names of branches and their ids. Sealed, numbered and immutable as manifests
 // are; the highest number is the truth. Changed by PUT-if-absent of the next number, by any writer.
 
-import { isStorageError } from '../base/errors.ts';
+import { isStorageError, StorageError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
 import { openEnvelope, sealEnvelope } from '../codec/envelope.ts';
 import type { Keyring } from '../codec/keyring.ts';
@@ -46,7 +46,27 @@ export async function readBranchIndexAt(
   const { bytes } = await store.get(name, undefined, { cause });
   const identity = { magic: INDEX_MAGIC, versions: [INDEX_VERSION], name };
   const plain = openEnvelope(keyring, identity, bytes);
-  return new Map(JSON.parse(Buffer.from(plain).toString('utf8')) as [string, string][]);
+  return decodeBranches(plain, name);
+}
+
+/** A JSON list of [name, id]. */
+function decodeBranches(plain: Uint8Array, what: string): ReadonlyMap<string, string> {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(Buffer.from(plain).toString('utf8'));
+  } catch (cause) {
+    throw new StorageError('corrupt', `${what} is not JSON`, { cause });
+  }
+  if (!Array.isArray(parsed) || !parsed.every(isBranch)) {
+    throw new StorageError('corrupt', `${what} is no list of branches`);
+  }
+  return new Map(parsed);
+}
+
+function isBranch(entry: unknown): entry is [name: string, id: string] {
+  return (
+    Array.isArray(entry) && entry.length === 2 && entry.every((part) => typeof part === 'string')
+  );
 }
 
 /** `exists` when the number is taken. */

@@ -9,6 +9,7 @@ import type { Keyring } from '../codec/keyring.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
 import { changeBranchIndex, readBranchIndex } from './branch-index.ts';
 import { branchPrefix, logName, manifestName } from './format/names.ts';
+import { admitAbandoned } from './journal/admit.ts';
 import type { Lineage } from './manifest/lineage.ts';
 import { FIRST_MANIFEST, type Manifest } from './manifest/manifest.ts';
 import { createManifestChain, type ManifestChain } from './manifest/manifest-chain.ts';
@@ -89,7 +90,13 @@ async function endBranch(
   }
   const recovered = await recover(
     { store, keyring, rng, log: silentLog, manifests },
-    { branch, readOnly: false, cipher: format.cipher, memtable: new Memtable() },
+    {
+      branch,
+      readOnly: false,
+      cipher: format.cipher,
+      memtable: new Memtable(),
+      admit: admitAbandoned,
+    },
   );
   const { number, manifest } = recovered.root;
   const { epoch, claims, fences, points } = manifest;

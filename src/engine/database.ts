@@ -2,7 +2,7 @@
 
 import { assert } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
-import { isStorageError, type StorageError } from '../base/errors.ts';
+import { asStorageError, isStorageError, type StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Maybe } from '../base/maybe.ts';
 import type { Rng } from '../base/rng.ts';
@@ -20,7 +20,10 @@ import type { Follower } from './follow/follower.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { CollectProgress, CollectReport } from './gc/collector.ts';
 import type { Grace } from './gc/grace.ts';
+import type { JournalDisk } from './journal/journal-disk.ts';
+import type { LocalJournal } from './journal/local-journal.ts';
 import type { Segment } from './log/segment.ts';
+import { withSpool } from './log/spool.ts';
 import type { Lineage } from './manifest/lineage.ts';
 import type { ManifestChain } from './manifest/manifest-chain.ts';
 import { readOnlyError, type Recovered } from './recovery.ts';
@@ -38,6 +41,8 @@ export interface DatabaseComponents {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly log: Log;
+  /** Where journals lie; needed for `settings.journal`. */
+  readonly journalDisk?: JournalDisk | undefined;
   /** Sealed frames on a local disk, if there is one. The caller closes it, after the database. */
   readonly diskCache?: DiskCache | undefined;
   /** The store's root, if it is open already: the passphrase is then not tried again. */
@@ -57,6 +62,7 @@ export interface Opened {
   readonly recovered: Recovered;
   /** Of a branch that is followed. */
   readonly follower?: Follower;
+  readonly local?: LocalJournal | undefined;
 }
 
 export class Database {
@@ -79,6 +85,7 @@ export class Database {
   readonly #files: { readonly writer: FileWriter; readonly eraser: FileEraser } | undefined;
   readonly #roots: Roots | undefined;
   readonly #follower: Follower | undefined;
+  readonly #local: LocalJournal | undefined;
   #acknowledged: number;
   #closed = false;
 
@@ -94,7 +101,11 @@ export class Database {
     const cache = openBlockCache(settings, tree, opened.tables);
     this.#cache = cache;
     this.#diskCache = components.diskCache;
-    const shared = { ...components, ...opened, cache };
+    const { local } = opened;
+    this.#local = local;
+    const spool = local?.spool;
+    const store = spool === undefined ? opened.store : withSpool(opened.store, spool);
+    const shared = { ...components, ...opened, store, cache, spool };
     const writer = settings.readOnly
       ? undefined
       : new Writer(shared, settings, starting(recovered));
@@ -109,7 +120,8 @@ export class Database {
       resident: writer?.log.resident ?? new Map<number, Segment>(),
     });
     if (writer === undefined) return;
-    this.#roots = new Roots({ ...shared, writer });
+    const newJournal = local && (() => local.create(writer.epoch));
+    this.#roots = new Roots({ ...shared, writer, newJournal });
     const { admission } = writer;
     const files = new FileWriter({
       tree,
@@ -122,6 +134,30 @@ export class Database {
     });
     const eraser = new FileEraser({ tree, cache, grace, admission, writer: files });
     this.#files = { writer: files, eraser };
+  }
+
+  /** Takes up the local journal, before anything else is asked of a writer. */
+  async begin(): Promise<void> {
+    const local = this.#local;
+    const writer = this.#writer;
+    const files = this.#files?.writer;
+    if (local === undefined || writer === undefined || files === undefined) return;
+    try {
+      const { journal } = writer.publisher.current.manifest;
+      const applied = await local.takeUp(journal, (name) => this.meta(name), files);
+      if (applied > 0) await writer.log.storeBarrier();
+      if (local.options.used) {
+        await writer.startJournal(await local.create(writer.epoch), local.options);
+      } else {
+        await writer.endJournal();
+      }
+      await local.removeFound();
+      this.#acknowledged = writer.log.durableSegment;
+    } catch (error) {
+      writer.fail(asStorageError(error, 'taking up the journal'));
+      await this.close().catch(() => {});
+      throw error;
+    }
   }
 
   /** Snapshots, branches, restoring. */
@@ -216,13 +252,18 @@ export class Database {
     if (writer === undefined) return undefined;
     const waiting = writer.log.barrier();
     if (waiting !== undefined) return this.#acknowledge(waiting, writer);
-    this.#acknowledged = writer.log.durableSegment;
+    this.#acknowledged = writer.log.acknowledgedSegment;
     return undefined;
   }
 
   async #acknowledge(waiting: Promise<void>, { log }: Writer): Promise<void> {
     await waiting;
-    this.#acknowledged = log.durableSegment;
+    this.#acknowledged = log.acknowledgedSegment;
+  }
+
+  /** As `barrier`, whatever the tier: the store has it. */
+  storeBarrier(): Maybe<void> {
+    return this.#writer?.log.storeBarrier();
   }
 
   /** A follower reads on to what the store holds at the time of the call. */
@@ -245,7 +286,8 @@ export class Database {
     return {
       branch: this.#branchName,
       epoch: position?.epoch ?? this.#epoch,
-      durability: 'store',
+      durability: this.#writer?.journal === undefined ? 'store' : 'journal',
+      journal: this.#writer?.journal?.status(),
       acknowledged,
       durable: log?.durableSegment ?? acknowledged,
       lagBytes: lag?.bytes ?? 0,

@@ -5,8 +5,10 @@
 
 import { StorageError } from '../base/errors.ts';
 import { Database, type DatabaseComponents } from './database.ts';
+import type { Keyring } from '../codec/keyring.ts';
 import { openFollower } from './follow/open-follower.ts';
 import { Grace } from './gc/grace.ts';
+import { LocalJournal } from './journal/local-journal.ts';
 import { asWriter } from './manifest/deposed.ts';
 import { Lineage } from './manifest/lineage.ts';
 import { createManifestChain } from './manifest/manifest-chain.ts';
@@ -18,7 +20,9 @@ import { Tree } from './tree.ts';
 
 export { BLOCK_BYTES } from './format/pointer.ts';
 export { initStore, MAIN_BRANCH, openRoot, type StoreRoot } from './store-root.ts';
-export { DATABASE_DEFAULTS, type DatabaseSettings } from './settings.ts';
+export { DATABASE_DEFAULTS, type DatabaseSettings, type JournalOptions } from './settings.ts';
+export type { JournalDisk, JournalFile } from './journal/journal-disk.ts';
+export { createNodeJournalDisk, type NodeJournalDisk } from './journal/node-journal-disk.ts';
 export type { FileExtent } from './extents.ts';
 export type { DatabaseStatus } from './status.ts';
 export type { CollectProgress, CollectReport } from './gc/collector.ts';
@@ -55,6 +59,9 @@ export async function openDatabase(
     const recovered = { epoch: position.epoch, root: held, position };
     return new Database(components, full, { ...base, ...following, recovered });
   }
+  const local = full.readOnly ? undefined : openLocal({ ...components, keyring }, branch, full);
+  const admit = await local?.look();
+  await local?.spool?.clear();
   const recovered = await recover(
     { store, keyring, rng, log, manifests },
     {
@@ -62,6 +69,7 @@ export async function openDatabase(
       readOnly: full.readOnly,
       cipher: format.cipher,
       memtable: tree.active,
+      admit,
       onProgress: full.onProgress,
     },
   );
@@ -74,5 +82,17 @@ export async function openDatabase(
   else
     await asWriter(manifests, { number, epoch: manifest.epoch }, () => tables.preload(tree.runs));
   const grace = new Grace();
-  return new Database(components, full, { ...base, store, grace, lineage, tables, recovered });
+  const opened = { ...base, store, grace, lineage, tables, recovered, local };
+  const database = new Database(components, full, opened);
+  await database.begin();
+  return database;
+}
+
+function openLocal(
+  components: DatabaseComponents & { readonly keyring: Keyring },
+  branch: string,
+  { journal }: DatabaseSettings,
+): LocalJournal | undefined {
+  const { journalDisk: disk } = components;
+  return journal && disk && new LocalJournal({ ...components, disk }, branch, journal);
 }

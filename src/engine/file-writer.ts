@@ -7,12 +7,16 @@
 // A run of up to ATOMIC_BLOCKS whole blocks goes into one segment: after a crash all of it is there
 // or none.
 
+import { assert } from '../base/assert.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { Admission } from './admission.ts';
 import type { FileReader } from './file-reader.ts';
 import type { FrameReader } from './frame-reader.ts';
+import type { JournalChange } from './format/journal-change.ts';
 import {
+  ABSENT,
   BLOCK_BYTES,
+  type BlockMap,
   blockOf,
   CHUNK_BLOCKS,
   HOLE,
@@ -20,6 +24,7 @@ import {
   pointerTo,
   segmentOf,
 } from './format/pointer.ts';
+import { JOURNAL_META } from './journal/journal-position.ts';
 import type { Segment } from './log/segment.ts';
 import { type Tree, UNKNOWN } from './tree.ts';
 
@@ -193,11 +198,57 @@ export class FileWriter {
     }
   }
 
+  /** Applies one record of a journal, whole, in one segment; the state then says so. */
+  async apply(change: JournalChange, position: Uint8Array): Promise<void> {
+    assert(change.blocks <= this.#c.segmentBlocks, 'a record fits a segment');
+    let segment = this.#c.admission.tryAdmit(change.blocks);
+    while (segment === undefined) {
+      await this.#c.admission.room();
+      segment = this.#c.admission.tryAdmit(change.blocks);
+    }
+    const into = segment;
+    change.forEachChunk((inode, chunk, state) => {
+      this.#applyChunk(into, inode, chunk, state, change.data);
+    });
+    for (const [name, value] of change.metas) into.putMeta(name, value?.slice());
+    into.putOwnMeta(JOURNAL_META, position);
+  }
+
+  #applyChunk(
+    segment: Segment,
+    inode: number,
+    chunk: number,
+    state: BlockMap,
+    data: Uint8Array,
+  ): void {
+    const { memtable, arena } = segment;
+    const slot = memtable.ensure(inode, chunk);
+    const page = memtable.page(slot);
+    const mapAt = memtable.mapAt(slot);
+    let mask = 0;
+    for (let block = 0; block < CHUNK_BLOCKS; block++) {
+      const wanted = state[block]!;
+      if (wanted === ABSENT) continue;
+      const before = page[mapAt + block]!;
+      const from = (wanted - POINTER_MIN) * BLOCK_BYTES;
+      page[mapAt + block] =
+        wanted < POINTER_MIN
+          ? this.#drop(before, wanted)
+          : this.#storeBlock(segment, before, arena.plain, data, from);
+      mask |= 1 << block;
+    }
+    if (mask !== 0) segment.touch(inode, chunk, mask);
+  }
+
+  #drop(before: number, state: number): number {
+    if (before >= POINTER_MIN) this.#c.cache.forget(segmentOf(before), blockOf(before));
+    return state;
+  }
+
   /** Changes a named record; `undefined` deletes it. */
   async putMeta(name: string, value: Uint8Array | undefined): Promise<void> {
     await this.#c.admission.change((segment) => {
-      segment.memtable.putMeta(name, value);
-      segment.metas.set(name, value);
+      segment.putMeta(name, value);
     });
   }
 }

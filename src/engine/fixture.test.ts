@@ -15,8 +15,8 @@ import { type Database, initStore, openDatabase } from './db.ts';
 import { INIT_OPTIONS, noise, PASSPHRASE, TINY } from './testing.ts';
 
 const FOLDER = new URL('../../test/fixtures/store/', import.meta.url);
-/** The manifest's version: 2 brought live counts, data objects, snapshots, branches. */
-const VERSIONS = [1, 2];
+/** The manifest's version: 2 brought live counts, data objects, snapshots, branches; 3 journals. */
+const VERSIONS = [1, 2, 3];
 const NEWEST = VERSIONS.at(-1)!;
 const INODE = 16;
 const SIZE = 600_000;

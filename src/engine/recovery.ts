@@ -25,9 +25,11 @@ import type { ObjectStore } from '../objectstore/object-store.ts';
 import { FOOTER_BYTES, writeFooter } from './format/log-object.ts';
 import { logName } from './format/names.ts';
 import { encodeFence, forEachChunk, RECORD_FENCE } from './format/records.ts';
-import { LOG_WINDOW } from './log/commit-log.ts';
+import { LOG_WINDOW } from './log/uploads.ts';
 import { asWriter, throwIfDeposed } from './manifest/deposed.ts';
 import { replayLog, type ReplayedCommit, type ReplayPosition } from './log/replay.ts';
+import { admitUnjournaled } from './journal/admit.ts';
+import type { JournalName, Manifest } from './manifest/manifest.ts';
 import type { ManifestAt, ManifestChain } from './manifest/manifest-chain.ts';
 import type { Memtable } from './memtable/memtable.ts';
 
@@ -44,6 +46,11 @@ export interface RecoveryOptions {
   readonly readOnly: boolean;
   readonly cipher: CipherName;
   readonly memtable: Memtable;
+  /**
+   * Asked before an epoch is claimed, with the newest manifest: whether this process may write the
+   * branch (RFC 0004). What it throws ends the recovery; it gives the journal to go on naming.
+   */
+  readonly admit?: ((manifest: Manifest) => JournalName | undefined) | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -64,7 +71,7 @@ export async function recover(
 ): Promise<Recovered> {
   const { manifests } = components;
   if (options.readOnly) return replayFrom(components, options, await manifests.load());
-  const root = await claimEpoch(manifests);
+  const root = await claimEpoch(manifests, options.admit ?? admitUnjournaled);
   const reign = { number: root.number, epoch: root.manifest.epoch };
   return asWriter(manifests, reign, async () => {
     const recovered = await replayFrom(components, options, root);
@@ -124,12 +131,16 @@ async function replayFrom(
 }
 
 /** Step 2: the manifest as it was, with an epoch that no one has had. */
-async function claimEpoch(manifests: ManifestChain): Promise<ManifestAt> {
+async function claimEpoch(
+  manifests: ManifestChain,
+  admit: (manifest: Manifest) => JournalName | undefined,
+): Promise<ManifestAt> {
   for (;;) {
     const { number, manifest } = await manifests.load();
+    const journal = admit(manifest);
     const own = number + 1;
     const claims = [...manifest.claims, own];
-    const claimed = { ...manifest, epoch: manifest.epoch + 1, claims };
+    const claimed = { ...manifest, epoch: manifest.epoch + 1, claims, journal };
     try {
       await manifests.publish(own, claimed, 'open');
       // A number below the highest may be free again, because its manifest was replaced and deleted

@@ -11,8 +11,14 @@ import { deleteBranch } from './branch-removal.ts';
 import { changeBranchIndex, newBranchId, readBranchIndex } from './branch-index.ts';
 import { findGone } from './children.ts';
 import type { Grace } from './gc/grace.ts';
+import type { Journal } from './journal/journal.ts';
 import type { Lineage } from './manifest/lineage.ts';
-import { FIRST_MANIFEST, type Manifest, type SnapshotEntry } from './manifest/manifest.ts';
+import {
+  FIRST_MANIFEST,
+  type JournalName,
+  type Manifest,
+  type SnapshotEntry,
+} from './manifest/manifest.ts';
 import { createManifestChain, type ManifestChain } from './manifest/manifest-chain.ts';
 import { checkRootName } from './root-name.ts';
 import { spaceOf } from './space.ts';
@@ -54,6 +60,8 @@ export interface RootsComponents {
   readonly tables: Tables;
   readonly grace: Grace;
   readonly writer: Writer;
+  /** A fresh one, with a slot; undefined outside the journal tier. */
+  readonly newJournal?: (() => Promise<Journal>) | undefined;
 }
 
 export class Roots {
@@ -198,25 +206,35 @@ export class Roots {
       const root = await manifests.loadNumber(number, 'admin');
       const runs = root.runs.map((run) => tables.open(run));
       await writer.exclusively(async () => {
-        await writer.log.barrier();
+        await writer.log.storeBarrier();
         await writer.flushAll();
         const { logNumber, nextSegment } = writer.log.position;
-        await this.#publish(
-          (current) => ({
-            logNumber,
-            nextSegment,
-            logEpoch: current.epoch,
-            restores: current.restores + 1,
-            runs: runs.map(descriptorsOf),
-          }),
-          () => {
-            tree.replace(runs);
-            writer.trash.forget();
-          },
+        await this.#renewJournal((journal) =>
+          this.#publish(
+            (current) => ({
+              journal,
+              logNumber,
+              nextSegment,
+              logEpoch: current.epoch,
+              restores: current.restores + 1,
+              runs: runs.map(descriptorsOf),
+            }),
+            () => {
+              tree.replace(runs);
+              writer.trash.forget();
+            },
+          ),
         );
       });
       writer.collector.sweepSoon();
     });
+  }
+
+  /** What the snapshot says of the journal is old: the state goes on with another. */
+  async #renewJournal(publish: (name: JournalName | undefined) => Promise<void>): Promise<void> {
+    const { writer, newJournal } = this.#c;
+    if (writer.journal === undefined || newJournal === undefined) return publish(undefined);
+    await writer.journal.renew(await newJournal(), publish);
   }
 
   /** Drops branch points whose child is gone. True when there was one. */

@@ -2,11 +2,29 @@
 
 const MIB = 1024 * 1024;
 
+export interface JournalOptions {
+  /** Of the journals of all branches: each has a folder in it. */
+  readonly directory: string;
+  /** Barriers wait for the journal; else for the store. */
+  readonly used: boolean;
+  /** Goes on without the journal that the branch names, whatever it holds. */
+  readonly abandon: boolean;
+  /** What the bucket may trail by: bytes of journal, and the age of the oldest change. */
+  readonly bytesMax: number;
+  readonly secondsMax: number;
+  /** What a barrier does while the journal's disk fails: wait for the store, or fail. */
+  readonly onFailure: 'store' | 'fail';
+  /** For people: where the journal lies. */
+  readonly host: string;
+}
+
 export interface DatabaseSettings {
   readonly passphrase: string;
   readonly branch: string;
   /** Serves what the store holds; fences no one, refuses changes. */
   readonly readOnly: boolean;
+  /** Of a server that has a journal directory: what an earlier one left there is taken up. */
+  readonly journal?: JournalOptions | undefined;
   /**
    * How often a read-only server reads on, under a lease that keeps what it reaches from being
    * deleted. Without: it serves the state at the time of opening, puts no lease, and may find
@@ -69,8 +87,8 @@ export const DATABASE_DEFAULTS: Omit<DatabaseSettings, 'passphrase'> = {
   logObjectsMax: 4096,
   logBytesMin: 64 * MIB,
   idleFlushMs: 60_000,
-  garbageSoft: 0.22,
-  garbageHard: 0.28,
+  garbageSoft: 0.24,
+  garbageHard: 0.3,
   smallSegmentsMax: 4096,
   mapCacheBytes: 24 * MIB,
   frameTableCacheBytes: 8 * MIB,

@@ -2,12 +2,15 @@
 
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { DiskCache } from '../cache/disk/disk-cache.ts';
+import type { JournalStatus } from './journal/journal-tier.ts';
 import type { FollowerStatus } from './follow/follower.ts';
 
 export interface DatabaseStatus {
   readonly branch: string;
   readonly epoch: number;
-  readonly durability: 'store';
+  readonly durability: 'store' | 'journal';
+  /** Of the journal tier. */
+  readonly journal: JournalStatus | undefined;
   /** The newest segment that a barrier acknowledged. */
   readonly acknowledged: number;
   /** The newest segment that the store holds together with all before it. */

@@ -17,7 +17,10 @@ import { Pins } from './gc/pins.ts';
 import { Trash } from './gc/trash.ts';
 import { lengthsOf } from './format/frame-table.ts';
 import { BLOCK_BYTES } from './format/pointer.ts';
+import type { Journal } from './journal/journal.ts';
+import { JournalTier, type JournalTierSettings } from './journal/journal-tier.ts';
 import { CommitLog } from './log/commit-log.ts';
+import type { Spool } from './log/spool.ts';
 import { Maintenance } from './maintenance.ts';
 import type { Lineage } from './manifest/lineage.ts';
 import type { ManifestAt, ManifestChain } from './manifest/manifest-chain.ts';
@@ -45,6 +48,7 @@ export interface WriterComponents {
   readonly cache: BlockCache;
   readonly diskCache?: DiskCache | undefined;
   readonly grace: Grace;
+  readonly spool?: Spool | undefined;
 }
 
 export interface WriterStart {
@@ -62,11 +66,14 @@ export class Writer {
   readonly trash: Trash;
   readonly collector: Collector;
   readonly admission: Admission;
+  /** Of the journal tier. */
+  journal: JournalTier | undefined;
   /** Resolves when the writer has stopped by itself: fenced, or damage that it met. */
   readonly failed: Promise<StorageError>;
   readonly #stop = new AbortController();
   readonly #manifests: ManifestChain;
   readonly #clock: Clock;
+  readonly #log: Log;
   readonly #idleFlushMs: number;
   #cancelIdleFlush: () => void = () => {};
   readonly #onFailed: (error: StorageError) => void;
@@ -79,6 +86,7 @@ export class Writer {
     this.epoch = start.epoch;
     this.#manifests = components.manifests;
     this.#clock = components.clock;
+    this.#log = components.log;
     this.#idleFlushMs = settings.idleFlushMs;
     const { signal } = this.#stop;
     let stopped = false;
@@ -123,15 +131,19 @@ export class Writer {
           this.maintenance.atBoundary(this.log, this.log.position);
           return tree.active;
         },
-        onDurable: (segment, table) => {
-          this.#flushWhenIdle();
+        onReadable: (segment, table) => {
           if (segment.relocated !== undefined) return;
           segment.memtable.putSegment(segment.id, table);
           cache.insertRun(segment.id, 0, segment.blocks, segment.arena.plain, 0);
           const { salt, offsets } = table;
           const sealed = segment.arena.sealed.subarray(0, offsets.at(-1));
           diskCache?.insert(salt, 0, lengthsOf(offsets), sealed);
-          this.maintenance.onUploaded(table.offsets.at(-1)!);
+        },
+        onDurable: (segment, table) => {
+          this.#flushWhenIdle();
+          if (segment.relocated === undefined) {
+            this.maintenance.onUploaded(table.offsets.at(-1)!);
+          }
         },
         onFailed,
       },
@@ -172,6 +184,34 @@ export class Writer {
 
   get signal(): AbortSignal {
     return this.#stop.signal;
+  }
+
+  /** Stops the engine for good. */
+  fail(error: StorageError): void {
+    this.#onFailed(error);
+  }
+
+  /** From here on barriers wait for `journal`, which has a slot. The store has everything. */
+  async startJournal(journal: Journal, settings: JournalTierSettings): Promise<void> {
+    const { log } = this;
+    const components = { clock: this.#clock, log: this.#log, commitLog: log };
+    const tier = new JournalTier(components, settings, journal);
+    await tier.begin();
+    await this.publish(
+      () => ({ journal: tier.name }),
+      () => {},
+    );
+    this.journal = tier;
+    log.useJournal(tier);
+  }
+
+  /** The store has everything: any process may write the branch. */
+  async endJournal(): Promise<void> {
+    if (this.publisher.current.manifest.journal === undefined) return;
+    await this.publish(
+      () => ({ journal: undefined }),
+      () => {},
+    );
   }
 
   /** Publishes a change of roots. Losing the branch stops the engine. */
@@ -271,12 +311,15 @@ export class Writer {
    */
   async close(): Promise<void> {
     this.#cancelIdleFlush();
+    let isEmpty = false;
     try {
       // A log that has stopped refuses the barrier: what it did not make durable is not passed
       // over.
-      await this.log.barrier();
+      await this.log.storeBarrier();
       await this.flushAll();
       this.log.throwIfFailed();
+      await this.endJournal();
+      isEmpty = true;
     } finally {
       this.#stop.abort(new StorageError('aborted', 'the engine is stopping'));
       this.trash.stop();
@@ -284,6 +327,7 @@ export class Writer {
       this.log.stop();
       await stopped;
       await this.trash.drained();
+      await this.journal?.close(isEmpty);
     }
   }
 }

@@ -27,13 +27,7 @@ export const nodeDisk: Disk = {
     }
   },
   async open(directory, name) {
-    const path = join(directory, name);
-    try {
-      const flags = fs.constants.O_RDWR | fs.constants.O_CREAT;
-      return new NodeFile(await openFd(path, flags, 0o600), path);
-    } catch (error) {
-      throw fileError(error, `open of ${path}`);
-    }
+    return openNodeFile(join(directory, name));
   },
   async remove(directory, name) {
     try {
@@ -44,8 +38,18 @@ export const nodeDisk: Disk = {
   },
 };
 
-class NodeFile implements DiskFile {
-  readonly #fd: number;
+export async function openNodeFile(path: string): Promise<NodeFile> {
+  try {
+    const flags = fs.constants.O_RDWR | fs.constants.O_CREAT;
+    return new NodeFile(await openFd(path, flags, 0o600), path);
+  } catch (error) {
+    throw fileError(error, `open of ${path}`);
+  }
+}
+
+/** An open file of the machine; `fd` is for those who do more with it, while it is open. */
+export class NodeFile implements DiskFile {
+  readonly fd: number;
   readonly #path: string;
   /** Operations under way. The descriptor's number may mean another file once it is closed. */
   #busy = 0;
@@ -53,7 +57,7 @@ class NodeFile implements DiskFile {
   #closed = false;
 
   constructor(fd: number, path: string) {
-    this.#fd = fd;
+    this.fd = fd;
     this.#path = path;
   }
 
@@ -61,7 +65,7 @@ class NodeFile implements DiskFile {
     return this.#run('read', async () => {
       let at = 0;
       while (at < target.length) {
-        const count = await readSome(this.#fd, target, at, position + at);
+        const count = await readSome(this.fd, target, at, position + at);
         if (count === 0) break;
         at += count;
       }
@@ -74,7 +78,7 @@ class NodeFile implements DiskFile {
       let rest = parts;
       let at = position;
       while (rest.length > 0) {
-        const written = await writeSome(this.#fd, rest.slice(0, PARTS_MAX), at);
+        const written = await writeSome(this.fd, rest.slice(0, PARTS_MAX), at);
         at += written;
         rest = withoutFirst(rest, written);
       }
@@ -82,11 +86,11 @@ class NodeFile implements DiskFile {
   }
 
   truncate(bytes: number): Promise<void> {
-    return this.#run('truncate', () => truncateFd(this.#fd, bytes));
+    return this.#run('truncate', () => truncateFd(this.fd, bytes));
   }
 
   size(): Promise<number> {
-    return this.#run('stat', async () => (await statFd(this.#fd)).size);
+    return this.#run('stat', async () => (await statFd(this.fd)).size);
   }
 
   async close(): Promise<void> {
@@ -98,7 +102,7 @@ class NodeFile implements DiskFile {
       });
     }
     try {
-      await closeFd(this.#fd);
+      await closeFd(this.fd);
     } catch (error) {
       throw fileError(error, `close of ${this.#path}`);
     }

@@ -21,6 +21,7 @@ import {
   pointerTo,
   SEGMENT_BLOCKS_LIMIT,
   segmentOf,
+  SEGMENTS_LIMIT,
   ZERO,
   type BlockMap,
 } from './pointer.ts';
@@ -121,7 +122,8 @@ export function overlayBlockMap(
       } else {
         throw reader.corrupt('has an unknown run kind');
       }
-      if (segment < 1 || runBlock < 0 || runBlock + length > SEGMENT_BLOCKS_LIMIT) {
+      checkSegment(reader, segment);
+      if (runBlock < 0 || runBlock + length > SEGMENT_BLOCKS_LIMIT) {
         throw reader.corrupt('points outside of a segment');
       }
       const first = pointerTo(segment, runBlock);
@@ -137,6 +139,11 @@ export function overlayBlockMap(
   return absent;
 }
 
+/** A larger number would run into that of another segment's blocks. */
+function checkSegment(reader: ByteReader, segment: number): void {
+  if (segment < 1 || segment >= SEGMENTS_LIMIT) throw reader.corrupt('points to no segment');
+}
+
 /** Tells `visit` of each stretch of pointers in a table's map: how many lie in which segment. */
 export function forEachPointerRun(
   reader: ByteReader,
@@ -149,7 +156,7 @@ export function forEachPointerRun(
     if (kind === RUN_POINTER) segment = reader.varint();
     else if (kind !== RUN_POINTER_NEAR) throw reader.corrupt('has an unknown run kind');
     reader.varint();
-    if (segment < 1) throw reader.corrupt('points outside of a segment');
+    checkSegment(reader, segment);
     visit(segment, (head & 31) + 1);
   }
 }

@@ -13,6 +13,9 @@ import { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { CIPHER_IDS, cipherFromId, SALT_BYTES, type CipherName } from '../../codec/types.ts';
 import { SEGMENT_BLOCKS_LIMIT } from './pointer.ts';
 
+/** Offsets in an object are u32. */
+const OFFSET_MAX = 2 ** 32 - 1;
+
 export interface FrameTable {
   /** Of the commit that the segment is. */
   readonly logNumber: number;
@@ -80,9 +83,7 @@ export function decodeSegmentEntry(reader: ByteReader): SegmentEntry {
   const salt = reader.bytes(SALT_BYTES).slice();
   const blocks = reader.varint();
   const blocksPerFrame = reader.varint();
-  checkFrames(reader, blocks, blocksPerFrame);
-  const lengths = new Uint32Array(frameCount(blocks, blocksPerFrame));
-  for (let f = 0; f < lengths.length; f++) lengths[f] = reader.varint();
+  const lengths = decodeLengths(reader, blocks, blocksPerFrame);
   const offsets = offsetsOf(lengths);
   const table = { logNumber, dataId, cipher, salt, blocks, blocksPerFrame, offsets };
   return { table, live: live ?? blocks };
@@ -105,9 +106,29 @@ export function withLiveCount(value: Uint8Array, live: number): Uint8Array {
   return out.finish();
 }
 
-export function checkFrames(reader: ByteReader, blocks: number, blocksPerFrame: number): void {
+/**
+ * Reads the sealed lengths of the frames of so many blocks. `corrupt` when there cannot be as many,
+ * or when they do not fit the offsets of one object.
+ */
+export function decodeLengths(
+  reader: ByteReader,
+  blocks: number,
+  blocksPerFrame: number,
+): Uint32Array {
   if (blocks > SEGMENT_BLOCKS_LIMIT) throw reader.corrupt('counts too many blocks');
   if (blocksPerFrame < 1 || blocksPerFrame > SEGMENT_BLOCKS_LIMIT) {
     throw reader.corrupt('has an impossible frame size');
   }
+  const count = frameCount(blocks, blocksPerFrame);
+  // Each takes a byte at least: nothing is allocated for frames that are not there.
+  if (count > reader.remaining) throw reader.corrupt('has a count past its end');
+  const lengths = new Uint32Array(count);
+  let end = 0;
+  for (let f = 0; f < count; f++) {
+    const length = reader.varint();
+    end += length;
+    if (end > OFFSET_MAX) throw reader.corrupt('has frames past the end of any object');
+    lengths[f] = length;
+  }
+  return lengths;
 }

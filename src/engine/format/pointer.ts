@@ -19,6 +19,8 @@ export const ZERO = 2;
 
 /** Bound of blocks per segment, and the multiplier of the segment number. */
 export const SEGMENT_BLOCKS_LIMIT = 65536;
+/** Bound of segment numbers: a pointer stays within 2^53. */
+export const SEGMENTS_LIMIT = 2 ** 37;
 /** The smallest pointer that names a stored block. */
 export const POINTER_MIN = SEGMENT_BLOCKS_LIMIT;
 

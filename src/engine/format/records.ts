@@ -19,9 +19,9 @@
 import { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { overlayBlockMap } from './block-map.ts';
 import { CIPHER_IDS, cipherFromId, SALT_BYTES, type CipherName } from '../../codec/types.ts';
-import { checkFrames, frameCount } from './frame-table.ts';
+import { decodeLengths } from './frame-table.ts';
 import { CHUNK_MAX, INODE_MAX } from './keys.ts';
-import { createBlockMap, type BlockMap } from './pointer.ts';
+import { createBlockMap, SEGMENTS_LIMIT, type BlockMap } from './pointer.ts';
 
 export const RECORD_COMMIT = 1;
 export const RECORD_FENCE = 2;
@@ -114,9 +114,7 @@ function encodeFrames(out: ByteWriter, { blocks, blocksPerFrame, frameLengths }:
 function decodeFrames(reader: ByteReader): Frames {
   const blocks = reader.varint();
   const blocksPerFrame = reader.varint();
-  checkFrames(reader, blocks, blocksPerFrame);
-  const frameLengths = new Uint32Array(frameCount(blocks, blocksPerFrame));
-  for (let f = 0; f < frameLengths.length; f++) frameLengths[f] = reader.varint();
+  const frameLengths = decodeLengths(reader, blocks, blocksPerFrame);
   return { blocks, blocksPerFrame, frameLengths };
 }
 
@@ -142,7 +140,7 @@ export function decodeRecord(
   const data = type === RECORD_COMMIT ? undefined : decodeDataReference(reader);
   const segment = reader.varint();
   const durableBefore = reader.varint();
-  if (segment < 1) throw reader.corrupt('is out of bounds');
+  if (segment < 1 || segment >= SEGMENTS_LIMIT) throw reader.corrupt('is out of bounds');
   const frames = decodeFrames(reader);
   const metas: [string, Uint8Array | undefined][] = [];
   const metaCount = reader.count(2);

@@ -1,22 +1,23 @@
-// The write side of the log: one open segment that takes writes, a short queue of closed ones on
-// their way to the store, and the barriers that wait for them.
+// The write side of the log: one open segment that takes writes, closed ones on their way to the
+// store (uploads.ts), and the barriers that wait for them.
 //
 //   write ─► open segment ─close─► seal (workers) ─► one PUT ─► durable, in segment order ─►
 //   barriers resolve
 //
-// 1. A segment closes when it is full, on a barrier, or after a bounded idle time. Closing fixes
-//    its log number.
+// 1. A segment closes when it is full, on a barrier, or after a bounded time. Closing fixes its log
+//    number.
 // 2. Barriers group: while the PUT of one barrier is under way the next ones wait, then share one
 //    PUT. PUTs of segments that were closed because they were full run beside it.
 // 3. A barrier resolves when every log number up to its own is durable, never before.
-// 4. At most `arenas` ≤ LOG_WINDOW numbers are not durable: the fence of a successor relies on it.
+// 4. With a journal (RFC 0004) barriers wait for that instead, and close no segment. When it has
+//    failed, or trails by more than it may, they wait for the store as without one.
 // 5. A PUT-if-absent that finds someone else's object means that the writer was deposed: it stops
 //    for good.
 // 6. A store that fails does not lose anything: waiting barriers get the error, the segment stays
 //    in memory and is tried again until it is there, so that a later barrier can still succeed.
 
 import { assert } from '../../base/assert.ts';
-import { asStorageError, StorageError } from '../../base/errors.ts';
+import { StorageError } from '../../base/errors.ts';
 import { sealedFrameBytesMax } from '../../codec/frame.ts';
 import type { FrameTable } from '../format/frame-table.ts';
 import { logName } from '../format/names.ts';
@@ -29,24 +30,32 @@ import type {
   CommitLogStart,
 } from './options.ts';
 import { Segment } from './segment.ts';
-import { uploadSegment } from './upload.ts';
+import { LOG_WINDOW, Uploads } from './uploads.ts';
 import { Waiters } from './waiters.ts';
-
-/**
- * A writer never has more log numbers under way than this; a fence skips as many
- * (docs/formats/log.md).
- */
-export const LOG_WINDOW = 64;
 
 /** Of segments without bytes of their own. */
 const NO_ARENA: Arena = { plain: new Uint8Array(0), sealed: new Uint8Array(0) };
 
-interface Closed {
-  readonly segment: Segment;
-  readonly logNumber: number;
-  readonly chunks: Uint8Array;
-  /** Set when the object is there. */
-  table: FrameTable | undefined;
+/** What the log wants of a journal. */
+export interface LogJournal {
+  /** False when a barrier must wait for the store: the journal has failed, or trails too far. */
+  takesBarriers(lag: LogLag): boolean;
+  /** What changed before the call is in the journal, durable, when it settles. */
+  barrier(): void | Promise<void>;
+  /**
+   * Takes what is left of a closing segment, whose `awaitsJournal` says whether its memory is
+   * wanted until `taken`; gives the sequence that the state behind the segment includes.
+   */
+  closing(segment: Segment): number;
+  /** The store holds what the journal's records up to here say. */
+  onStored(sequence: number): void;
+  stop(error: StorageError): void;
+}
+
+export interface LogLag {
+  readonly bytes: number;
+  /** When the oldest of them were written. */
+  readonly sinceMs: number | undefined;
 }
 
 export class CommitLog {
@@ -60,12 +69,11 @@ export class CommitLog {
   /** Segments whose plaintext is in memory, open or closed, by id. */
   readonly resident = new Map<number, Segment>();
   open: Segment | undefined;
-  #queue: Closed[] = [];
+  readonly #uploads: Uploads;
   readonly #waiters = new Waiters();
+  #journal: LogJournal | undefined;
   #nextSegment: number;
   #nextLogNumber: number;
-  #durableSegment: number;
-  #durableLogNumber: number;
   /** The segment that a barrier closed and that is not durable yet, or 0. */
   #barrierSegment = 0;
   #opening: Promise<void> | undefined;
@@ -89,8 +97,23 @@ export class CommitLog {
     this.#epoch = start.epoch;
     this.#nextSegment = start.nextSegment;
     this.#nextLogNumber = start.logNumber;
-    this.#durableSegment = start.nextSegment - 1;
-    this.#durableLogNumber = start.logNumber - 1;
+    this.#uploads = new Uploads(
+      components,
+      settings,
+      {
+        onReadable: hooks.onReadable,
+        onDurable: hooks.onDurable,
+        onFreed: (segment) => this.#freed(segment),
+        onAdvanced: () => this.#advanced(),
+        onRefused: (error) => this.#waiters.refuse(error),
+        onFailed: (error) => this.fail(error),
+      },
+      {
+        segment: start.nextSegment - 1,
+        logNumber: start.logNumber - 1,
+        stop: this.#stop.signal,
+      },
+    );
     const frames = settings.segmentBytes / settings.frameBytes;
     const sealedBytes = frames * sealedFrameBytesMax(settings.frameBytes);
     this.#arenas = new ArenaPool(settings.arenas, settings.segmentBytes, sealedBytes);
@@ -102,7 +125,32 @@ export class CommitLog {
 
   /** The newest segment that is durable together with all before it. */
   get durableSegment(): number {
-    return this.#durableSegment;
+    return this.#uploads.durableSegment;
+  }
+
+  /** The newest segment that a barrier vouches for: with a journal the open one, if it is alone. */
+  get acknowledgedSegment(): number {
+    return this.#journal === undefined ? this.durableSegment : this.#nextSegment - 1;
+  }
+
+  /** Of the journal: the store holds what its records up to here say. */
+  get durableSequence(): number {
+    return this.#uploads.durableSequence;
+  }
+
+  /** Closed segments wait for the store. */
+  get hasWaiting(): boolean {
+    return this.#uploads.waiting.length > 0;
+  }
+
+  /** From here on barriers wait for the journal; undefined: for the store. */
+  useJournal(journal: LogJournal | undefined): void {
+    this.#journal = journal;
+  }
+
+  /** A closed segment's memory holds nothing that the journal still wants. */
+  taken(segment: Segment): void {
+    this.#uploads.taken(segment);
   }
 
   /** Where replay would go on after everything that is closed by now. */
@@ -131,13 +179,17 @@ export class CommitLog {
   }
 
   /** Bytes that the store does not hold yet, and since when. */
-  lag(): { readonly bytes: number; readonly sinceMs: number | undefined } {
+  lag(): LogLag {
     let bytes = 0;
     let sinceMs: number | undefined;
-    for (const segment of this.resident.values()) {
-      if (segment.empty) continue;
+    for (const { segment } of this.#uploads.waiting) {
       bytes += segment.plainBytes;
-      sinceMs = Math.min(sinceMs ?? segment.openedMs, segment.openedMs);
+      sinceMs ??= segment.openedMs;
+    }
+    const { open } = this;
+    if (open !== undefined && !open.empty) {
+      bytes += open.plainBytes;
+      sinceMs ??= open.openedMs;
     }
     return { bytes, sinceMs };
   }
@@ -196,7 +248,6 @@ export class CommitLog {
     fill: (segment: Segment) => void,
   ): void {
     this.throwIfFailed();
-    assert(this.#queue.length < LOG_WINDOW - 1, 'a relocation fits the log window');
     this.#endOpen();
     const memtable = this.#hooks.memtable();
     const now = this.#c.clock.monotonicMs();
@@ -245,22 +296,33 @@ export class CommitLog {
   barrier(): void | Promise<void> {
     this.throwIfFailed();
     this.counters.barriers += 1;
+    const journal = this.#journal;
+    return journal?.takesBarriers(this.lag()) === true ? journal.barrier() : this.#storeBarrier();
+  }
+
+  /** As `barrier`, whatever the tier: the store has it. */
+  storeBarrier(): void | Promise<void> {
+    this.throwIfFailed();
+    return this.#storeBarrier();
+  }
+
+  #storeBarrier(): void | Promise<void> {
     const open = this.open;
-    let target = this.#durableSegment;
+    let target = this.durableSegment;
     if (open !== undefined && !open.empty) {
       target = open.id;
       if (this.#barrierSegment === 0) this.#closeForBarrier();
-    } else if (this.#queue.length > 0) {
-      target = this.#queue.at(-1)!.segment.id;
+    } else {
+      target = this.#uploads.waiting.at(-1)?.segment.id ?? target;
     }
-    if (target <= this.#durableSegment) return;
+    if (target <= this.durableSegment) return;
     return this.#waiters.add(target, false);
   }
 
   /** Resolves when a closed segment and all before it are durable, however long that takes. */
   whenDurable(segment: number): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    if (segment <= this.#durableSegment) return Promise.resolve();
+    if (segment <= this.durableSegment) return Promise.resolve();
     return this.#waiters.add(segment, true);
   }
 
@@ -275,52 +337,34 @@ export class CommitLog {
     this.open = undefined;
     this.#cancelIdle();
     const logNumber = this.#nextLogNumber++;
+    const journal = this.#journal;
+    // Before its record is made: that says how far the journal is part of it.
+    const journalSequence = journal?.closing(segment) ?? 0;
     const chunks = segment.encodeChunks();
-    const closed: Closed = { segment, logNumber, chunks, table: undefined };
-    this.#queue.push(closed);
     this.counters.segments += 1;
-    // The upload owns its failures: it ends when the object is there, or when the log has stopped.
-    void this.#upload(closed);
+    this.#uploads.add({
+      segment,
+      name: logName(this.#branch, logNumber),
+      logNumber,
+      epoch: this.#epoch,
+      durableBefore: this.#uploads.durableLogNumber + 1,
+      chunks,
+      journalSequence,
+      taken: journal === undefined || !segment.awaitsJournal,
+      readable: false,
+      table: undefined,
+    });
   }
 
-  async #upload(closed: Closed): Promise<void> {
-    const { segment, logNumber, chunks } = closed;
-    const name = logName(this.#branch, logNumber);
-    const durableBefore = this.#durableLogNumber + 1;
-    const sealing = { name, logNumber, epoch: this.#epoch, durableBefore, segment, chunks };
-    try {
-      closed.table = await uploadSegment(
-        this.#c,
-        this.#settings,
-        sealing,
-        this.#stop.signal,
-        (error) => this.#waiters.refuse(error),
-      );
-      this.#advance();
-    } catch (error) {
-      this.fail(asStorageError(error, 'the log stopped'));
-    }
+  #freed(segment: Segment): void {
+    this.resident.delete(segment.id);
+    if (segment.arena !== NO_ARENA) this.#arenas.give(segment.arena);
   }
 
-  /**
-   * Moves the durable mark over every object that is there, in order, and wakes those who waited
-   * for it.
-   */
-  #advance(): void {
-    if (this.#failure !== undefined) return;
-    for (;;) {
-      const first = this.#queue[0];
-      if (first?.table === undefined) break;
-      this.#queue.shift();
-      const { segment, logNumber, table } = first;
-      this.#durableSegment = segment.id;
-      this.#durableLogNumber = logNumber;
-      this.#hooks.onDurable(segment, table);
-      this.resident.delete(segment.id);
-      if (segment.arena !== NO_ARENA) this.#arenas.give(segment.arena);
-    }
-    this.#waiters.wake(this.#durableSegment);
-    if (this.#barrierSegment !== 0 && this.#barrierSegment <= this.#durableSegment) {
+  #advanced(): void {
+    this.#waiters.wake(this.durableSegment);
+    this.#journal?.onStored(this.durableSequence);
+    if (this.#barrierSegment !== 0 && this.#barrierSegment <= this.durableSegment) {
       this.#barrierSegment = 0;
       const open = this.open;
       if (open !== undefined && this.#waiters.wantsFrom(open.id)) {
@@ -342,5 +386,7 @@ export class CommitLog {
     this.#stop.abort(error);
     this.#arenas.close(error);
     this.#waiters.refuseAll(error);
+    this.#uploads.stopped();
+    this.#journal?.stop(error);
   }
 }

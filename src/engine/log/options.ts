@@ -8,6 +8,7 @@ import type { FrameTable } from '../format/frame-table.ts';
 import type { Memtable } from '../memtable/memtable.ts';
 import type { SealComponents, SealSettings } from './seal-segment.ts';
 import type { Segment } from './segment.ts';
+import type { Spool } from './spool.ts';
 
 export interface CommitLogSettings extends SealSettings {
   readonly segmentBytes: number;
@@ -28,7 +29,12 @@ export interface CommitLogStart {
 export interface CommitLogHooks {
   /** The memtable that the next segment's changes go to; called when a segment opens. */
   readonly memtable: () => Memtable;
-  /** In segment order, once the object is durable; the arena is reused afterwards. */
+  /**
+   * Once a segment's object can be read from the store or the spool; the arena is reused
+   * afterwards.
+   */
+  readonly onReadable: (segment: Segment, table: FrameTable) => void;
+  /** In segment order, behind `onReadable`, once the object is durable. */
   readonly onDurable: (segment: Segment, table: FrameTable) => void;
   /** The log has stopped for good. */
   readonly onFailed: (error: StorageError) => void;
@@ -36,6 +42,8 @@ export interface CommitLogHooks {
 
 export interface CommitLogComponents extends SealComponents {
   readonly store: ObjectStore;
+  /** Of the journal tier: where segments wait for the store. */
+  readonly spool?: Spool | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }

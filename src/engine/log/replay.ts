@@ -23,7 +23,7 @@ import {
   type FenceRecord,
 } from '../format/records.ts';
 import { offsetsOf, type FrameTable } from '../format/frame-table.ts';
-import { LOG_WINDOW } from './commit-log.ts';
+import { LOG_WINDOW } from './uploads.ts';
 import { openTail } from './object-tail.ts';
 
 /** Records under way at a time. */

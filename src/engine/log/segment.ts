@@ -4,15 +4,25 @@
 // Blocks are appended to the arena in arrival order; a block that is written again while its
 // segment is open is written in place. Which blocks of which chunks the segment changed is kept as
 // one 32-bit mask per chunk: when it closes, the memtable holds exactly the state that its records
-// must carry.
+// must carry. A second mask per chunk, and a second map of records, say what changed since the last
+// delta was taken for the journal (RFC 0004).
 
 import { ByteWriter } from '../../base/bytes.ts';
 import { PairMap } from '../../base/pair-map.ts';
 import { encodeBlockMap } from '../format/block-map.ts';
 import type { FrameTable } from '../format/frame-table.ts';
-import { BLOCK_BYTES } from '../format/pointer.ts';
+import { BLOCK_BYTES, blockOf, CHUNK_BLOCKS, POINTER_MIN } from '../format/pointer.ts';
 import type { Memtable } from '../memtable/memtable.ts';
 import type { Arena } from './arena.ts';
+
+/** What a journal record is made of. */
+export interface SegmentDelta {
+  readonly metas: readonly (readonly [name: string, value: Uint8Array | undefined])[];
+  /** As the chunk part of a commit record, of the blocks that changed. */
+  readonly chunks: Uint8Array;
+  /** Where those that are stored lie in the arena, ascending. */
+  readonly blocks: readonly number[];
+}
 
 export class Segment {
   readonly id: number;
@@ -28,6 +38,12 @@ export class Segment {
   readonly #chunks: number[] = [];
   readonly #masks: number[] = [];
   readonly metas = new Map<string, Uint8Array | undefined>();
+  /** It has closed, and the journal has yet to copy what it wants of its memory. */
+  awaitsJournal = false;
+  /** Per touched chunk, and the indexes of those that are not zero. */
+  readonly #deltaMasks: number[] = [];
+  #deltaChunks: number[] = [];
+  #deltaMetas = new Set<string>();
 
   constructor(id: number, arena: Arena, memtable: Memtable, openedMs: number) {
     this.id = id;
@@ -53,12 +69,69 @@ export class Segment {
     const at = this.#touched.get(inode, chunk);
     if (at >= 0) {
       this.#masks[at]! |= mask;
+      if (this.#deltaMasks[at] === 0) this.#deltaChunks.push(at);
+      this.#deltaMasks[at]! |= mask;
       return;
     }
     this.#touched.set(inode, chunk, this.#masks.length);
+    this.#deltaChunks.push(this.#masks.length);
     this.#inodes.push(inode);
     this.#chunks.push(chunk);
     this.#masks.push(mask);
+    this.#deltaMasks.push(mask);
+  }
+
+  /** Changes a named record; undefined deletes it. */
+  putMeta(name: string, value: Uint8Array | undefined): void {
+    this.memtable.putMeta(name, value);
+    this.metas.set(name, value);
+    this.#deltaMetas.add(name);
+  }
+
+  /** As `putMeta`, of what the journal need not be told. */
+  putOwnMeta(name: string, value: Uint8Array): void {
+    this.memtable.putMeta(name, value);
+    this.metas.set(name, value);
+  }
+
+  /** The next delta is all that the segment holds: whatever the journal was told is void. */
+  resetDelta(): void {
+    this.#deltaChunks = Array.from(this.#masks.keys());
+    for (const at of this.#deltaChunks) this.#deltaMasks[at] = this.#masks[at]!;
+    this.#deltaMetas = new Set(this.metas.keys());
+  }
+
+  /** Something changed since the last delta was taken. */
+  get hasDelta(): boolean {
+    return this.#deltaChunks.length > 0 || this.#deltaMetas.size > 0;
+  }
+
+  /** What changed since the last one was taken. */
+  takeDelta(): SegmentDelta {
+    const touched = this.#deltaChunks;
+    const chunks = this.#encode(touched, this.#deltaMasks);
+    const blocks: number[] = [];
+    for (const at of touched) {
+      this.#blocksOf(at, this.#deltaMasks[at]!, blocks);
+      this.#deltaMasks[at] = 0;
+    }
+    blocks.sort((a, b) => a - b);
+    const metas = [...this.#deltaMetas].map((name) => [name, this.metas.get(name)] as const);
+    this.#deltaChunks = [];
+    this.#deltaMetas = new Set();
+    return { metas, chunks, blocks };
+  }
+
+  /** The arena's blocks that the blocks of `mask` in a touched chunk lie in. */
+  #blocksOf(at: number, mask: number, blocks: number[]): void {
+    const slot = this.memtable.find(this.#inodes[at]!, this.#chunks[at]!);
+    const page = this.memtable.page(slot);
+    const mapAt = this.memtable.mapAt(slot);
+    for (let block = 0; block < CHUNK_BLOCKS; block++) {
+      if ((mask & (1 << block)) === 0) continue;
+      const pointer = page[mapAt + block]!;
+      if (pointer >= POINTER_MIN) blocks.push(blockOf(pointer));
+    }
   }
 
   /**
@@ -66,7 +139,11 @@ export class Segment {
    * present state.
    */
   encodeChunks(): Uint8Array {
-    const order = Array.from(this.#masks.keys());
+    return this.#encode(Array.from(this.#masks.keys()), this.#masks);
+  }
+
+  #encode(touched: readonly number[], masks: readonly number[]): Uint8Array {
+    const order = [...touched];
     const inodes = this.#inodes;
     const chunks = this.#chunks;
     order.sort((a, b) => inodes[a]! - inodes[b]! || chunks[a]! - chunks[b]!);
@@ -91,7 +168,7 @@ export class Segment {
         previous = chunk;
         const slot = this.memtable.find(inode, chunk);
         const page = this.memtable.page(slot);
-        encodeBlockMap(out, page, this.memtable.mapAt(slot), this.id, this.#masks[index]!);
+        encodeBlockMap(out, page, this.memtable.mapAt(slot), this.id, masks[index]!);
       }
     }
     return out.finish();

@@ -19,17 +19,19 @@ const REUPLOAD_DELAY_MS = 1000;
 /**
  * Resolves once the segment's object is in the store, however long that takes; `onFailure` hears of
  * each try that did not succeed. Rejects with `fenced` when another writer's object has its name,
- * and when `signal` ends it.
+ * and when `signal` ends it. `sealedBefore` says that it is
+ * sealed already.
  */
 export async function uploadSegment(
   components: CommitLogComponents,
   settings: SealSettings,
   closed: ClosedSegment,
+  sealedBefore: SealedSegment | undefined,
   signal: AbortSignal,
   onFailure: (error: StorageError) => void,
 ): Promise<FrameTable> {
   const { store, clock, log } = components;
-  let sealed: SealedSegment | undefined;
+  let sealed = sealedBefore;
   for (;;) {
     try {
       // Sealed once: a PUT that is tried again must offer the very same bytes, or it could not know
@@ -53,7 +55,7 @@ export async function uploadSegment(
   }
 }
 
-function fencedError({ name, epoch }: ClosedSegment): StorageError {
+export function fencedError({ name, epoch }: ClosedSegment): StorageError {
   return new StorageError(
     'fenced',
     `another writer has taken the branch over: ${name} is not ours (we are epoch ${epoch}); ` +

@@ -1,5 +1,5 @@
-// Those who wait for segments to become durable: barriers, which are told when the store fails, and
-// the flush of the memtable, which goes on waiting.
+// Those who wait for segments, or for records of the journal, to become durable: barriers, which are
+// told when the store fails, and the flush of the memtable, which goes on waiting.
 
 interface Waiter {
   readonly segment: number;
@@ -21,6 +21,11 @@ export class Waiters {
   /** True when someone waits for `segment` or a later one. */
   wantsFrom(segment: number): boolean {
     return this.#waiters.some((waiter) => waiter.segment >= segment);
+  }
+
+  /** True when someone waits for `segment` or an earlier one. */
+  wantsUpTo(segment: number): boolean {
+    return this.#waiters.some((waiter) => waiter.segment <= segment);
   }
 
   /** Resolves all who wait for segments up to `durable`. */

@@ -9,6 +9,8 @@
 //   varint ancestors × { text branch id │ varint nextSegment │ varint epoch }
 //   varint snapshots × { text name │ varint manifest │ varint created, ms }
 //   varint points    × { text name │ text branch id │ varint manifest │ varint created, ms }
+//   version 3 goes on:
+//   u8 journaled │ journaled ? { text journal id │ text host │ varint since, ms }
 //
 // sealed in an envelope (magic "VARVEMAN"). Replay begins at log object `logNumber`, written under
 // the fence of epoch `logEpoch`, whose commit must be of segment `nextSegment`; everything before
@@ -21,9 +23,9 @@ import { decodeDescriptor, encodeDescriptor } from '../table/descriptor.ts';
 import type { Run } from '../table/run.ts';
 
 export const MANIFEST_MAGIC = 'VARVEMAN';
-export const MANIFEST_VERSION = 2;
+export const MANIFEST_VERSION = 3;
 /** Versions that can be read. */
-export const MANIFEST_VERSIONS = [1, 2];
+export const MANIFEST_VERSIONS = [1, 2, 3];
 
 /** Whose objects a branch shares: see lineage.ts. */
 export interface Ancestor {
@@ -49,6 +51,14 @@ export interface BranchPoint extends SnapshotEntry {
   readonly branch: string;
 }
 
+/** The local journal that the branch's newest acknowledgements lie in (RFC 0004). */
+export interface JournalName {
+  readonly id: string;
+  /** Where it lies, for people. */
+  readonly host: string;
+  readonly sinceUnixMs: number;
+}
+
 export interface Manifest {
   /** Of the newest writer. */
   readonly epoch: number;
@@ -70,6 +80,8 @@ export interface Manifest {
   readonly lineage: readonly Ancestor[];
   readonly snapshots: readonly SnapshotEntry[];
   readonly points: readonly BranchPoint[];
+  /** While the branch is written in the journal tier: nobody without it may write the branch. */
+  readonly journal: JournalName | undefined;
 }
 
 export const FIRST_MANIFEST: Manifest = {
@@ -85,6 +97,7 @@ export const FIRST_MANIFEST: Manifest = {
   lineage: [],
   snapshots: [],
   points: [],
+  journal: undefined,
 };
 
 export function encodeManifest(manifest: Manifest): Uint8Array {
@@ -120,6 +133,13 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
     out.text(branch);
     out.varint(number);
     out.varint(createdUnixMs);
+  }
+  const { journal } = manifest;
+  out.u8(journal === undefined ? 0 : 1);
+  if (journal !== undefined) {
+    out.text(journal.id);
+    out.text(journal.host);
+    out.varint(journal.sinceUnixMs);
   }
   return out.finish();
 }
@@ -158,9 +178,14 @@ export function decodeManifest(bytes: Uint8Array, version: number, what: string)
       manifest: reader.varint(),
       createdUnixMs: reader.varint(),
     })),
+    journal: version < 3 || reader.u8() === 0 ? undefined : decodeJournal(reader),
   };
   reader.expectEnd();
   return manifest;
+}
+
+function decodeJournal(reader: ByteReader): JournalName {
+  return { id: reader.text(), host: reader.text(), sinceUnixMs: reader.varint() };
 }
 
 function decodeRun(reader: ByteReader): Run {
@@ -187,5 +212,9 @@ function encodeAscending(out: ByteWriter, numbers: readonly number[]): void {
 
 function decodeAscending(reader: ByteReader): number[] {
   let previous = 0;
-  return list(reader, () => (previous += reader.varint()));
+  return list(reader, () => {
+    previous += reader.varint();
+    if (previous > Number.MAX_SAFE_INTEGER) throw reader.corrupt('has a number past 2^53-1');
+    return previous;
+  });
 }
