@@ -4,16 +4,11 @@
 //
 // Landing is the only moment at which a request reads or changes objects.
 //
-// What may become of a request:
-//   answered   lands, and the reply arrives
-//   refused    never lands; the caller gets `unavailable`
-//   lost       lands; the caller gets `unavailable`
-//   late       the caller gets `unavailable`, and the request lands long after
-//   stalled    lands long after, then the reply arrives, if the caller still waits
+// What may become of a request is in network.ts.
 //
 // A caller that aborts gets `aborted` at once; its request may land all the same. When a process is
 // killed, each of its requests under way never lands, lands now, or lands later. Listings are
-// consistent, page by page.
+// consistent, page by page, unless the profile says otherwise.
 //
 // The body of a put is borrowed until the call settles: the store checks that nobody changes it
 // before that.
@@ -21,25 +16,16 @@
 import { StorageError } from '../src/base/errors.ts';
 import { createMemoryStore, type MemoryStore } from '../src/objectstore/memory.ts';
 import type {
+  GetResult,
   ListOptions,
   ObjectInfo,
   ObjectStore,
   RequestOptions,
 } from '../src/objectstore/object-store.ts';
 import type { Dice } from './dice.ts';
+import { type FaultProfile, type Fate, Network, type RequestSort } from './network.ts';
+import { StaleLists } from './stale-lists.ts';
 import type { Gate, World } from './world.ts';
-
-export interface FaultProfile {
-  /** Of each way that a request may take. */
-  readonly latencyMsMax: number;
-  readonly refuseRate: number;
-  readonly loseRate: number;
-  readonly lateRate: number;
-  readonly stallRate: number;
-  readonly stallMsMax: number;
-  /** An outage begins about this often, and lasts at most `stallMsMax`; 0 for never. */
-  readonly outageEveryMs: number;
-}
 
 /** Whose requests they are. */
 export interface StoreClient {
@@ -47,15 +33,15 @@ export interface StoreClient {
   readonly gate: Gate;
 }
 
-type Fate = 'answered' | 'refused' | 'lost' | 'late' | 'stalled';
-
 interface Request<T> {
   readonly client: StoreClient;
   readonly what: string;
-  readonly fates: 'put' | 'read';
+  readonly sort: RequestSort;
   readonly signal: AbortSignal | undefined;
   /** Takes effect before it returns. */
   readonly apply: () => Promise<T>;
+  /** The reply with some of its bytes missing. */
+  readonly cut?: (reply: T) => T;
 }
 
 interface Flight {
@@ -66,16 +52,13 @@ interface Flight {
 
 export class FaultyStore {
   readonly memory: MemoryStore;
-  /** False at the end of a run: everything is answered. */
-  faulty = true;
+  readonly network: Network;
   readonly #world: World;
   readonly #dice: Dice;
-  readonly #profile: FaultProfile;
   readonly #pageKeys: number;
+  readonly #lists: StaleLists;
   readonly #flights = new Set<Flight>();
   readonly #onPut: (client: StoreClient, key: string) => void;
-  #outageFromMs: number;
-  #outageToMs: number;
 
   constructor(
     world: World,
@@ -85,29 +68,37 @@ export class FaultyStore {
   ) {
     this.#world = world;
     this.#dice = dice;
-    this.#profile = profile;
     this.#onPut = onPut;
     this.#pageKeys = dice.pick([10, 50, 1000]);
     this.memory = createMemoryStore({ pageKeys: this.#pageKeys });
-    this.#outageFromMs = this.#outageToMs = 0;
-    this.#nextOutage();
+    this.network = new Network(world, dice, profile);
+    this.#lists = new StaleLists(world, dice, this.memory, {
+      staleMsMax: profile.staleListMsMax,
+      pageKeys: this.#pageKeys,
+    });
   }
 
   /** The store as one process sees it. */
   view(client: StoreClient): ObjectStore {
     const { memory } = this;
-    const read = <T>(what: string, { signal }: RequestOptions, apply: () => Promise<T>) =>
-      this.#send({ client, what, fates: 'read', signal, apply });
     return {
       putIfAbsent: (key, body, options) => this.#put(client, key, body, options),
-      get: (key, range, options) =>
-        read(`get ${key}`, options, () => memory.get(key, range, { cause: options.cause })),
-      head: (key, options) =>
-        read(`head ${key}`, options, () => memory.head(key, { cause: options.cause })),
+      get: (key, range, { signal, cause }) => {
+        const apply = (): Promise<GetResult> => memory.get(key, range, { cause });
+        const cut = (reply: GetResult): GetResult => this.#cut(reply);
+        return this.#send({ client, what: `get ${key}`, sort: 'get', signal, apply, cut });
+      },
+      head: (key, { signal, cause }) => {
+        const apply = (): Promise<ObjectInfo | undefined> => memory.head(key, { cause });
+        return this.#send({ client, what: `head ${key}`, sort: 'look', signal, apply });
+      },
       list: (prefix, options) => this.#list(client, prefix, options),
       delete: (key, { signal, cause }) => {
-        const apply = (): Promise<void> => memory.delete(key, { cause });
-        return this.#send({ client, what: `delete ${key}`, fates: 'put', signal, apply });
+        const apply = (): Promise<void> => {
+          this.#lists.note(key);
+          return memory.delete(key, { cause });
+        };
+        return this.#send({ client, what: `delete ${key}`, sort: 'change', signal, apply });
       },
       close: async () => {},
     };
@@ -144,13 +135,14 @@ export class FaultyStore {
         this.#world.fail(`the body of ${key} was changed while its put was under way`);
       }
       const isNew = !this.memory.objects.has(key);
+      if (isNew) this.#lists.note(key);
       const putting = this.memory.putIfAbsent(key, copies, { cause });
       if (isNew) this.#onPut(client, key);
       return putting;
     };
     const bytes = copies.reduce((sum, copy) => sum + copy.length, 0);
     const what = `put ${key} (${bytes})`;
-    return this.#send({ client, what, fates: 'put', signal, apply }).finally(() => {
+    return this.#send({ client, what, sort: 'change', signal, apply }).finally(() => {
       held = false;
     });
   }
@@ -164,14 +156,17 @@ export class FaultyStore {
     for (;;) {
       const resume = after === undefined ? {} : { startAfter: after };
       const apply = async (): Promise<readonly ObjectInfo[]> => {
-        const pages = this.memory.list(prefix, { cause, ...resume })[Symbol.asyncIterator]();
+        const pages = this.#lists
+          .view()
+          .list(prefix, { cause, ...resume })
+          [Symbol.asyncIterator]();
         const page = await pages.next();
         return page.done === true ? [] : page.value;
       };
       const page = await this.#send({
         client,
         what: `list ${prefix}`,
-        fates: 'read',
+        sort: 'look',
         signal,
         apply,
       });
@@ -183,52 +178,72 @@ export class FaultyStore {
 
   #send<T>(request: Request<T>): Promise<T> {
     const { client, what, signal } = request;
+    const { network } = this;
     return new Promise<T>((resolve, reject) => {
       // The process is gone: nobody is there to be told.
       if (client.gate.dead) return;
       const aborted = (): void => reject(new StorageError('aborted', `gave up: ${what}`));
       if (signal?.aborted === true) return aborted();
       const world = this.#world;
-      const fate = this.#fateOf(request.fates);
-      const flight: Flight = {
-        client,
-        cancelled: false,
-        land: () => {
-          if (flight.cancelled) return;
-          flight.cancelled = true;
-          this.#flights.delete(flight);
-          world.trace(`${client.name} ${what}: lands (${fate})`);
-          const outcome = request.apply();
-          // A reply that never arrives fails nobody.
-          outcome.catch(() => {});
-          if (fate === 'late') return;
-          const reply = fate === 'lost' ? Promise.reject<T>(unavailable(what)) : outcome;
-          reply.catch(() => {});
-          world.after(this.#latencyMs(), () => {
-            answer(() => void reply.then(resolve, reject));
-          });
-        },
-      };
+      const fate = network.fateOf(request.sort);
       const answer = (action: () => void): void => {
         client.gate.deliver(() => {
           signal?.removeEventListener('abort', onAbort);
           action();
         });
       };
+      const flight = this.#flight(client, () => {
+        world.trace(`${client.name} ${what}: lands (${fate})`);
+        const outcome = request.apply();
+        // A reply that never arrives fails nobody.
+        outcome.catch(() => {});
+        if (fate === 'twice') this.#again(request);
+        if (fate === 'late' || fate === 'hung') return;
+        const reply = asReceived(request, fate, outcome);
+        reply.catch(() => {});
+        world.after(fate === 'slow' ? network.stallMs() : network.latencyMs(), () => {
+          answer(() => void reply.then(resolve, reject));
+        });
+      });
       const onAbort = (): void => {
         if (this.#dice.chance(0.4)) this.#drop(flight);
         aborted();
       };
       signal?.addEventListener('abort', onAbort, { once: true });
-      const travelMs = this.#latencyMs();
-      const stallMs = this.#dice.skewed(1, this.#profile.stallMsMax);
-      if (fate === 'refused' || fate === 'late') {
-        world.after(travelMs, () => answer(() => reject(unavailable(what))));
+      const travelMs = network.latencyMs();
+      if (fate === 'refused' || fate === 'throttled' || fate === 'late') {
+        const retryAfterMs = fate === 'throttled' ? network.retryAfterMs() : undefined;
+        world.after(travelMs, () => answer(() => reject(unavailable(what, retryAfterMs))));
       }
-      if (fate === 'refused') return;
+      const isDropped = fate === 'hung' && this.#dice.chance(0.5);
+      if (fate === 'refused' || fate === 'throttled' || isDropped) return;
       this.#flights.add(flight);
-      world.after(fate === 'late' || fate === 'stalled' ? stallMs : travelMs, flight.land);
+      const isLate = fate === 'late' || fate === 'stalled';
+      world.after(isLate ? network.stallMs() : travelMs, flight.land);
     });
+  }
+
+  /** The network delivers a request once more, and nobody hears of it. */
+  #again<T>({ client, what, apply }: Request<T>): void {
+    const flight = this.#flight(client, () => {
+      this.#world.trace(`${client.name} ${what}: lands again`);
+      apply().catch(() => {});
+    });
+    this.#flights.add(flight);
+    this.#world.after(this.network.stallMs(), flight.land);
+  }
+
+  #flight(client: StoreClient, onLanding: () => void): Flight {
+    const flight: Flight = {
+      client,
+      cancelled: false,
+      land: () => {
+        if (flight.cancelled) return;
+        this.#drop(flight);
+        onLanding();
+      },
+    };
+    return flight;
   }
 
   #drop(flight: Flight): void {
@@ -236,40 +251,19 @@ export class FaultyStore {
     this.#flights.delete(flight);
   }
 
-  #latencyMs(): number {
-    return this.#dice.skewed(1, this.faulty ? this.#profile.latencyMsMax : 3);
-  }
-
-  #fateOf(fates: 'put' | 'read'): Fate {
-    if (!this.faulty) return 'answered';
-    if (this.#isOut() && this.#dice.chance(0.9)) return 'refused';
-    const { refuseRate, loseRate, lateRate, stallRate } = this.#profile;
-    let draw = this.#dice.rng.float();
-    if ((draw -= refuseRate) < 0) return 'refused';
-    if ((draw -= stallRate) < 0) return 'stalled';
-    if (fates === 'read') return 'answered';
-    if ((draw -= loseRate) < 0) return 'lost';
-    if ((draw -= lateRate) < 0) return 'late';
-    return 'answered';
-  }
-
-  #isOut(): boolean {
-    const { nowMs } = this.#world;
-    if (nowMs >= this.#outageToMs) this.#nextOutage();
-    return nowMs >= this.#outageFromMs && nowMs < this.#outageToMs;
-  }
-
-  #nextOutage(): void {
-    const { outageEveryMs, stallMsMax } = this.#profile;
-    if (outageEveryMs === 0) {
-      this.#outageFromMs = this.#outageToMs = Infinity;
-      return;
-    }
-    this.#outageFromMs = this.#world.nowMs + this.#dice.int(1, outageEveryMs * 2);
-    this.#outageToMs = this.#outageFromMs + this.#dice.skewed(1, stallMsMax);
+  #cut(reply: GetResult): GetResult {
+    const { bytes } = reply;
+    if (bytes.length === 0) return reply;
+    return { ...reply, bytes: bytes.subarray(0, this.#dice.int(0, bytes.length - 1)) };
   }
 }
 
-function unavailable(what: string): StorageError {
-  return new StorageError('unavailable', `simulated fault: ${what}`);
+function asReceived<T>(request: Request<T>, fate: Fate, outcome: Promise<T>): Promise<T> {
+  if (fate === 'lost') return Promise.reject(unavailable(request.what));
+  const { cut } = request;
+  return fate === 'truncated' && cut !== undefined ? outcome.then(cut) : outcome;
+}
+
+function unavailable(what: string, retryAfterMs?: number): StorageError {
+  return new StorageError('unavailable', `simulated fault: ${what}`, { retryAfterMs });
 }

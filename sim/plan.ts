@@ -3,8 +3,10 @@
 
 import type { CipherName, CompressionName } from '../src/codec/types.ts';
 import type { DatabaseSettings } from '../src/engine/db.ts';
+import { RETRY_BUDGET } from '../src/objectstore/retry-budget.ts';
+import type { RetrySettings } from '../src/objectstore/retry.ts';
 import type { Dice } from './dice.ts';
-import type { FaultProfile } from './faulty-store.ts';
+import type { FaultProfile } from './network.ts';
 
 const KIB = 1024;
 
@@ -12,12 +14,7 @@ export interface Plan {
   readonly cipher: CipherName;
   readonly compression: CompressionName;
   readonly faults: FaultProfile;
-  readonly retry: {
-    readonly attemptTimeoutMs: number;
-    readonly totalDeadlineMs: number;
-    readonly baseDelayMs: number;
-    readonly maxDelayMs: number;
-  };
+  readonly retry: Omit<RetrySettings, 'clock' | 'rng' | 'log'>;
   readonly operations: number;
   readonly clientsMax: number;
   /** Longest pause of a client between two operations. */
@@ -51,12 +48,7 @@ export function drawPlan(dice: Dice): Plan {
       'zstd',
     ]),
     faults,
-    retry: {
-      attemptTimeoutMs,
-      totalDeadlineMs: attemptTimeoutMs * dice.pick([3, 10, 50]),
-      baseDelayMs: 20,
-      maxDelayMs: 500,
-    },
+    retry: drawRetry(dice, attemptTimeoutMs),
     operations: dice.int(150, 350),
     clientsMax: dice.int(1, 5),
     thinkMsMax: dice.pick([0, 5, 50, 0, 5, 50, 3000]),
@@ -68,17 +60,54 @@ export function drawPlan(dice: Dice): Plan {
   };
 }
 
+function drawRetry(dice: Dice, attemptTimeoutMs: number): Plan['retry'] {
+  const reading = {
+    attemptTimeoutMs: attemptTimeoutMs * dice.pick([0.5, 1]),
+    totalDeadlineMs: attemptTimeoutMs * dice.pick([2, 10]),
+  };
+  return {
+    attemptTimeoutMs,
+    totalDeadlineMs: attemptTimeoutMs * dice.pick([3, 10, 50]),
+    byCause: dice.chance(0.5) ? {} : { read: reading, lookup: reading },
+    baseDelayMs: 20,
+    maxDelayMs: 500,
+    budget: dice.pick([
+      RETRY_BUDGET,
+      { ...RETRY_BUDGET, tokensMax: 4, retriesPerSecond: 5 },
+      { ...RETRY_BUDGET, retriesPerSecond: 100, probesPerSecond: 10 },
+    ]),
+  };
+}
+
 function drawFaults(dice: Dice): FaultProfile {
   const calm = dice.chance(0.25);
   const rate = (max: number): number => (calm ? 0 : dice.rng.float() ** 2 * max);
+  const outage = dice.pick([
+    { everyMs: 0, msMax: 0 },
+    { everyMs: 0, msMax: 0 },
+    { everyMs: 3000, msMax: 5000 },
+    { everyMs: 20_000, msMax: 60_000 },
+    { everyMs: 60_000, msMax: 300_000 },
+  ]);
   return {
     latencyMsMax: dice.pick([5, 40, 200]),
-    refuseRate: rate(0.1),
-    loseRate: rate(0.15),
-    lateRate: rate(0.1),
-    stallRate: rate(0.1),
     stallMsMax: dice.pick([500, 5000, 60_000]),
-    outageEveryMs: calm ? 0 : dice.pick([0, 0, 3000, 20_000]),
+    retryAfterMsMax: dice.pick([10, 1000, 60_000]),
+    rates: {
+      refused: rate(0.1),
+      stalled: rate(0.1),
+      throttled: rate(0.05),
+      hung: rate(0.03),
+      slow: rate(0.05),
+      lost: rate(0.15),
+      late: rate(0.1),
+      twice: rate(0.05),
+      truncated: rate(0.05),
+    },
+    outageEveryMs: calm ? 0 : outage.everyMs,
+    outageMsMax: outage.msMax,
+    // The engine counts on listings that see every change (object-store.ts).
+    staleListMsMax: 0,
   };
 }
 

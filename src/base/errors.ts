@@ -17,6 +17,8 @@ export type StorageErrorKind =
 export interface StorageErrorOptions {
   /** True when the very same request may succeed later. Defaults to true for `unavailable` only. */
   readonly retryable?: boolean;
+  /** How long whoever refused wants to be left alone before the next try. */
+  readonly retryAfterMs?: number | undefined;
   readonly cause?: unknown;
 }
 
@@ -27,11 +29,13 @@ export class StorageError extends Error {
   override readonly name = 'StorageError';
   readonly kind: StorageErrorKind;
   readonly retryable: boolean;
+  readonly retryAfterMs: number | undefined;
 
   constructor(kind: StorageErrorKind, message: string, options: StorageErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.kind = kind;
     this.retryable = options.retryable ?? kind === 'unavailable';
+    this.retryAfterMs = options.retryAfterMs;
   }
 }
 

@@ -46,3 +46,24 @@ export function createManualClock(): ManualClock {
     pending: () => timers.size,
   };
 }
+
+/** One whose sleeps end when a test moves time, not at once. */
+export function createStillClock(): ManualClock {
+  const clock = createManualClock();
+  return {
+    ...clock,
+    sleep: (ms, signal) =>
+      new Promise((resolve, reject) => {
+        const onAbort = (): void => {
+          cancel();
+          reject(new StorageError('aborted', 'gave up while waiting'));
+        };
+        const cancel = clock.after(ms, () => {
+          signal?.removeEventListener('abort', onAbort);
+          resolve();
+        });
+        if (signal?.aborted === true) onAbort();
+        else signal?.addEventListener('abort', onAbort, { once: true });
+      }),
+  };
+}

@@ -1,71 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { StorageError } from '../base/errors.ts';
-import { silentLog } from '../base/log.ts';
 import { createSeededRng } from '../base/rng.ts';
 import { bytesOf, describeStore, listAll, rejectsWith } from './conformance.ts';
-import { createManualClock, type ManualClock } from './manual-clock.ts';
+import { createManualClock } from './manual-clock.ts';
 import { createMemoryStore, type MemoryStore } from './memory.ts';
 import { withMeter } from './metered.ts';
 import type { ObjectStore, RequestOptions } from './object-store.ts';
-import { withRetry, type RetrySettings } from './retry.ts';
+import { RETRY_BUDGET } from './retry-budget.ts';
+import { withRetry } from './retry.ts';
+import { bench, failingPuts, never, unavailable } from './testing-retry.ts';
 
 const options: RequestOptions = { cause: 'admin' };
-const unavailable = new StorageError('unavailable', 'try again');
-
-interface Bench {
-  readonly memory: MemoryStore;
-  readonly clock: ManualClock;
-  readonly store: ObjectStore;
-  readonly settings: RetrySettings;
-}
-
-/** A retrying store over `wrap(memory)`. */
-function bench(
-  wrap: (memory: MemoryStore, clock: ManualClock) => ObjectStore,
-  settings: Partial<RetrySettings> = {},
-): Bench {
-  const memory = createMemoryStore({ pageKeys: 2 });
-  const clock = createManualClock();
-  const all: RetrySettings = {
-    clock,
-    rng: createSeededRng(1),
-    log: silentLog,
-    attemptTimeoutMs: 1000,
-    totalDeadlineMs: 60_000,
-    baseDelayMs: 50,
-    maxDelayMs: 2000,
-    ...settings,
-  };
-  return { memory, clock, store: withRetry(wrap(memory, clock), all), settings: all };
-}
-
-/** Fails the first `failures` puts with `error`, before or after they happen. */
-function failingPuts(failures: number, happens: boolean, error: Error = unavailable) {
-  return (memory: MemoryStore): ObjectStore => {
-    let left = failures;
-    return {
-      ...memory,
-      async putIfAbsent(key, body, opts) {
-        if (left-- > 0) {
-          if (happens) await memory.putIfAbsent(key, body, opts);
-          throw error;
-        }
-        await memory.putIfAbsent(key, body, opts);
-      },
-    };
-  };
-}
-
-/** Never answers; gives up when the signal says so, as a store must. */
-function never(signal: AbortSignal | undefined): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    const refuse = (): void => reject(new StorageError('aborted', 'gave up'));
-    if (signal?.aborted === true) refuse();
-    signal?.addEventListener('abort', refuse, { once: true });
-  });
-}
-
 describeStore('a retrying store', async ({ pageKeys }) => {
   const clock = createManualClock();
   const { settings } = bench((memory) => memory, { clock });
@@ -107,7 +53,11 @@ describe('retrying', () => {
   });
 
   it('gives up at the whole deadline, however many attempts that takes', async () => {
-    const { store, clock } = bench(failingPuts(1_000_000, false), { totalDeadlineMs: 5000 });
+    const { store, clock } = bench(failingPuts(1_000_000, false), {
+      totalDeadlineMs: 5000,
+      // Sleeps of this clock jump over deadlines.
+      budget: { ...RETRY_BUDGET, probesPerSecond: 1000 },
+    });
     await rejectsWith(store.putIfAbsent('k', [bytesOf('x')], options), 'unavailable');
     assert.ok(clock.monotonicMs() <= 5000);
   });

@@ -1,5 +1,6 @@
 // Tries again what failed for a reason that may pass: full-jitter exponential backoff, a deadline
-// for each attempt and one for the whole.
+// for each attempt and one for the whole (attempts.ts), a budget of retries for all requests
+// together (retry-budget.ts), and an eye on whether the store answers at all (health.ts).
 //
 // Lost replies. A put whose reply was lost may have happened; the attempt after it then finds the
 // key taken. So whenever a put ends in `exists`, the object is read back and compared with what was
@@ -10,22 +11,32 @@
 //     attempt ── ok ─────────────────────────────▶ done
 //        │ exists ── read back: equal ───────────▶ done
 //        │              └────── different ───────▶ exists
-//        │ retryable ── sleep(random × min(max, base × 2^n)) ──▶ attempt
+//        │ retryable ── backoff, then a token of the budget ──▶ attempt
 //        └ anything else, or the whole deadline has passed ────▶ that error
 //
 // A put that fails with `unavailable`, `noSpace` or `aborted` may still have happened, or may
-// happen yet. The wrapped store must settle soon after its signal fires: bodies are borrowed until
+// happen yet. A get that came with fewer bytes than the range holds is no answer. The wrapped store
+// must settle soon after its signal fires: bodies are borrowed until
 // it does.
 
 import { assert } from '../base/assert.ts';
 import { equalBytes } from '../base/bytes.ts';
-import type { Clock } from '../base/clock.ts';
-import { isStorageError, messageOf, StorageError } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
-import type { Rng } from '../base/rng.ts';
+import { isStorageError, StorageError } from '../base/errors.ts';
+import { Attempts, type RetrySettings, type RetryState } from './attempts.ts';
 import { Deadline } from './deadline.ts';
-import { bodyBytes, throwIfAborted } from './keys.ts';
-import type { ListOptions, ObjectInfo, ObjectStore, RequestOptions } from './object-store.ts';
+import { HealthTracker, type StoreHealth } from './health.ts';
+import { bodyBytes, resolveRange, throwIfAborted } from './keys.ts';
+import type {
+  ByteRange,
+  GetResult,
+  ListOptions,
+  ObjectInfo,
+  ObjectStore,
+  RequestOptions,
+} from './object-store.ts';
+import { RETRY_BUDGET, RetryBudget } from './retry-budget.ts';
+
+export type { RetrySettings } from './attempts.ts';
 
 /**
  * How much of an object is read back first, after `exists`: enough to hold the salt of any object,
@@ -33,66 +44,71 @@ import type { ListOptions, ObjectInfo, ObjectStore, RequestOptions } from './obj
  */
 const COMPARE_FIRST_BYTES = 4096;
 
-/**
- * 2^30 × any base is past any sensible maximum: a bound for the exponent, not for the number of
- * attempts.
- */
-const BACKOFF_DOUBLINGS_MAX = 30;
-
-export interface RetrySettings {
-  readonly clock: Clock;
-  readonly rng: Rng;
-  readonly log: Log;
-  /**
-   * An attempt that has not ended by then is given up and tried again. For a listing: each page.
-   */
-  readonly attemptTimeoutMs: number;
-  /** No attempt begins or goes on past this, counted from the first; may be Infinity. */
-  readonly totalDeadlineMs: number;
-  /** The first pause is random in [0, this). */
-  readonly baseDelayMs: number;
-  /** No pause is longer. */
-  readonly maxDelayMs: number;
+/** One store with one life: closing it closes the wrapped one. */
+export interface RetryingStore extends ObjectStore {
+  readonly health: StoreHealth;
 }
 
-export function withRetry(store: ObjectStore, settings: RetrySettings): ObjectStore {
+export function withRetry(store: ObjectStore, settings: RetrySettings): RetryingStore {
   assert(settings.attemptTimeoutMs > 0, 'an attempt has time');
   assert(settings.totalDeadlineMs > 0, 'a request has time');
+  const health = new HealthTracker(settings);
+  const budget = new RetryBudget(settings.clock, settings.budget ?? RETRY_BUDGET);
+  health.onChange(({ failing }) => budget.setOutage(failing));
+  const state: RetryState = { settings, health, budget };
   return {
+    health,
     putIfAbsent: (key, body, options) =>
-      persist(settings, `put of ${key}`, options, (attempt) =>
+      persist(state, `put of ${key}`, options, (attempt) =>
         putOrRecognise(store, key, body, attempt),
       ),
     get: (key, range, options) =>
-      persist(settings, `get of ${key}`, options, (attempt) => store.get(key, range, attempt)),
+      persist(state, `get of ${key}`, options, (attempt) => getWhole(store, key, range, attempt)),
     head: (key, options) =>
-      persist(settings, `head of ${key}`, options, (attempt) => store.head(key, attempt)),
-    list: (prefix, options) => listPersistently(store, settings, prefix, options),
+      persist(state, `head of ${key}`, options, (attempt) => store.head(key, attempt)),
+    list: (prefix, options) => listPersistently(store, state, prefix, options),
     delete: (key, options) =>
-      persist(settings, `delete of ${key}`, options, (attempt) => store.delete(key, attempt)),
+      persist(state, `delete of ${key}`, options, (attempt) => store.delete(key, attempt)),
     close: () => store.close(),
   };
 }
 
 async function persist<T>(
-  settings: RetrySettings,
+  state: RetryState,
   what: string,
   options: RequestOptions,
   attempt: (options: RequestOptions) => Promise<T>,
 ): Promise<T> {
-  const backoff = new Backoff(settings, what, options.signal);
+  const attempts = new Attempts(state, what, options);
   for (;;) {
     throwIfAborted(options.signal, what);
-    const deadline = new Deadline(settings.clock, options.signal);
-    deadline.arm(backoff.attemptMs());
+    const deadline = new Deadline(state.settings.clock, options.signal);
+    deadline.arm(attempts.begin());
     try {
-      return await attempt({ ...options, signal: deadline.signal });
+      const result = await attempt({ ...options, signal: deadline.signal });
+      attempts.succeeded();
+      return result;
     } catch (error) {
-      await backoff.pauseOrThrow(deadline.explain(error, what));
+      deadline.disarm();
+      await attempts.pauseOrThrow(deadline.explain(error, what));
     } finally {
       deadline.dispose();
     }
   }
+}
+
+/** What the store answers must have the length that its own size of the object says. */
+async function getWhole(
+  store: ObjectStore,
+  key: string,
+  range: ByteRange | undefined,
+  options: RequestOptions,
+): Promise<GetResult> {
+  const result = await store.get(key, range, options);
+  const { start, end } = resolveRange(key, range, result.objectBytes);
+  const came = result.bytes.length;
+  if (came === end - start) return result;
+  throw new StorageError('unavailable', `get of ${key}: ${came} of ${end - start} bytes came`);
 }
 
 async function putOrRecognise(
@@ -121,11 +137,11 @@ async function holdsExactly(
     // An empty object has no range to ask for.
     if (wanted === 0) return (await store.head(key, options))?.bytes === 0;
     const firstEnd = Math.min(wanted, COMPARE_FIRST_BYTES);
-    const first = await store.get(key, { start: 0, end: firstEnd }, options);
+    const first = await getWhole(store, key, { start: 0, end: firstEnd }, options);
     if (first.objectBytes !== wanted || !bodyMatches(body, 0, first.bytes)) return false;
     if (firstEnd === wanted) return true;
-    const rest = await store.get(key, { start: firstEnd, end: wanted }, options);
-    return rest.bytes.length === wanted - firstEnd && bodyMatches(body, firstEnd, rest.bytes);
+    const rest = await getWhole(store, key, { start: firstEnd, end: wanted }, options);
+    return rest.objectBytes === wanted && bodyMatches(body, firstEnd, rest.bytes);
   } catch (error) {
     // Gone, or empty where we wrote something: either way it is not what we wrote.
     if (isStorageError(error, 'notFound') || isStorageError(error, 'invalid')) return false;
@@ -158,85 +174,37 @@ function bodyMatches(body: readonly Uint8Array[], from: number, bytes: Uint8Arra
  */
 async function* listPersistently(
   store: ObjectStore,
-  settings: RetrySettings,
+  state: RetryState,
   prefix: string,
   options: ListOptions,
 ): AsyncGenerator<readonly ObjectInfo[]> {
   const what = `list of ${prefix}`;
   let after = options.startAfter;
-  let backoff = new Backoff(settings, what, options.signal);
+  let attempts = new Attempts(state, what, options);
   for (;;) {
     throwIfAborted(options.signal, what);
-    const deadline = new Deadline(settings.clock, options.signal);
+    const deadline = new Deadline(state.settings.clock, options.signal);
     const resume = after === undefined ? {} : { startAfter: after };
     const pages = store
       .list(prefix, { ...options, ...resume, signal: deadline.signal })
       [Symbol.asyncIterator]();
     try {
       for (;;) {
-        deadline.arm(backoff.attemptMs());
+        deadline.arm(attempts.begin());
         const page = await pages.next();
         deadline.disarm();
+        attempts.succeeded();
         if (page.done === true) return;
         after = page.value.at(-1)?.key ?? after;
         yield page.value;
-        backoff = new Backoff(settings, what, options.signal);
+        attempts = new Attempts(state, what, options);
       }
     } catch (error) {
-      await backoff.pauseOrThrow(deadline.explain(error, what));
+      deadline.disarm();
+      await attempts.pauseOrThrow(deadline.explain(error, what));
     } finally {
       deadline.dispose();
       await pages.return?.();
     }
-  }
-}
-
-/** The clock of one request: when it began, how often it failed, how long to wait. */
-class Backoff {
-  readonly #settings: RetrySettings;
-  readonly #what: string;
-  readonly #signal: AbortSignal | undefined;
-  readonly #startedMs: number;
-  #failures = 0;
-
-  constructor(settings: RetrySettings, what: string, signal: AbortSignal | undefined) {
-    this.#settings = settings;
-    this.#what = what;
-    this.#signal = signal;
-    this.#startedMs = settings.clock.monotonicMs();
-  }
-
-  #remainingMs(): number {
-    const { clock, totalDeadlineMs } = this.#settings;
-    return totalDeadlineMs - (clock.monotonicMs() - this.#startedMs);
-  }
-
-  /** How long the attempt that begins now may take. */
-  attemptMs(): number {
-    return Math.max(1, Math.min(this.#settings.attemptTimeoutMs, this.#remainingMs()));
-  }
-
-  /** Sleeps before the next attempt, or throws `error` when there shall be none. */
-  async pauseOrThrow(error: unknown): Promise<void> {
-    if (!(error instanceof StorageError) || !error.retryable) throw error;
-    const { baseDelayMs, maxDelayMs, rng, log, clock } = this.#settings;
-    const doublings = Math.min(this.#failures, BACKOFF_DOUBLINGS_MAX);
-    const delayMs = rng.float() * Math.min(maxDelayMs, baseDelayMs * 2 ** doublings);
-    this.#failures += 1;
-    if (delayMs >= this.#remainingMs()) {
-      throw new StorageError(
-        error.kind,
-        `gave up after ${this.#failures} attempts: ${error.message}`,
-        { retryable: error.retryable, cause: error },
-      );
-    }
-    log.warn('store.retry', {
-      request: this.#what,
-      failures: this.#failures,
-      kind: error.kind,
-      reason: messageOf(error),
-      delayMs: Math.round(delayMs),
-    });
-    await clock.sleep(delayMs, this.#signal);
   }
 }

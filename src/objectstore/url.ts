@@ -61,6 +61,9 @@ function parseS3Url(url: string): StoreLocation {
 
 function invalid(url: string, why: string): StorageError {
   // Somebody may have put credentials there: they must not end up in a log.
-  const shown = url.replace(/\/\/.*@/, '//***@');
+  const slashes = url.indexOf('//');
+  const at = url.lastIndexOf('@');
+  const secret = slashes >= 0 && at > slashes;
+  const shown = secret ? `${url.slice(0, slashes)}//***${url.slice(at)}` : url;
   return new StorageError('invalid', `bad store URL ${JSON.stringify(shown)}: ${why}`);
 }

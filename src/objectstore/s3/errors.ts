@@ -10,6 +10,8 @@ export interface FailedRequest {
   /** Undefined for requests on the bucket. */
   readonly key: string | undefined;
   readonly region: string;
+  /** When the answer came: a Retry-After may be a date. */
+  readonly nowUnixMs: number;
 }
 
 export interface FailedResponse {
@@ -102,8 +104,21 @@ export function responseError(request: FailedRequest, response: FailedResponse):
   return new StorageError(
     meaning.kind,
     `${request.method} of ${target} failed with ${outcome}${hint}`,
-    retryable,
+    { ...retryable, retryAfterMs: retryAfterMs(response, request.nowUnixMs) },
   );
+}
+
+/**
+ * RFC 9110 §10.2.3: a number of seconds, or an HTTP date. Undefined when there is none, or nonsense.
+ */
+function retryAfterMs(response: FailedResponse, nowUnixMs: number): number | undefined {
+  const header = response.headers['retry-after'];
+  if (typeof header !== 'string') return undefined;
+  const text = header.trim();
+  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
+  // Dates begin with the name of a day. The parser takes much else, which must not become a wait.
+  const unixMs = /^[A-Z][a-z]+,? /.test(text) ? Date.parse(text) : NaN;
+  return Number.isNaN(unixMs) ? undefined : Math.max(0, unixMs - nowUnixMs);
 }
 
 function byStatus(status: number, request: FailedRequest): Meaning {

@@ -1,5 +1,5 @@
-// One HTTP request at a time per connection, over a bounded pool of kept-alive connections
-// (undici).
+// One HTTP request at a time per connection, over bounded pools of kept-alive connections
+// (undici): one for each lane (lanes.ts), so that what hangs in one holds up no other.
 //
 // A request settles once: with the whole response, or with `unavailable` (no connection, reset,
 // short body, out of time) or `aborted` (the caller's signal). Whatever it settles with, its body
@@ -18,6 +18,7 @@ import { messageOf, StorageError } from '../../base/errors.ts';
 import { Semaphore } from '../../base/semaphore.ts';
 import { Deadline } from '../deadline.ts';
 import { bodyBytes } from '../keys.ts';
+import type { Lane } from '../lanes.ts';
 
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
@@ -32,6 +33,7 @@ export interface HttpRequest {
   readonly responseBytesMax: number;
   /** For messages. */
   readonly what: string;
+  readonly lane: Lane;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -47,8 +49,8 @@ export interface HttpSettings {
   /** Scheme, host and port. */
   readonly origin: string;
   readonly clock: Clock;
-  /** Requests on the wire, and connections. */
-  readonly connectionsMax: number;
+  /** Requests on the wire, and connections, of each lane. */
+  readonly connections: Readonly<Record<Lane, number>>;
   /** An idle connection is closed after this. */
   readonly keepAliveMs: number;
   readonly connectTimeoutMs: number;
@@ -59,66 +61,87 @@ export interface HttpSettings {
 /** The body of an error or a listing: what is longer is no S3 answer. */
 export const DOCUMENT_BYTES_MAX = 8 * 1024 * 1024;
 
+interface LanePool {
+  readonly pool: Pool;
+  readonly permits: Semaphore;
+}
+
 export class HttpClient {
-  readonly #pool: Pool;
-  readonly #permits: Semaphore;
+  readonly #lanes: Readonly<Record<Lane, LanePool>>;
   readonly #settings: HttpSettings;
 
   constructor(settings: HttpSettings) {
     this.#settings = settings;
-    this.#permits = new Semaphore(settings.connectionsMax);
-    this.#pool = new Pool(settings.origin, {
-      connections: settings.connectionsMax,
-      pipelining: 1,
-      keepAliveTimeout: settings.keepAliveMs,
-      // Our own deadline covers headers and body, and belongs to the Clock.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      connect: { timeout: settings.connectTimeoutMs, lookup: lookupHost },
-    });
+    const { read, commit, background } = settings.connections;
+    this.#lanes = {
+      read: openLane(settings, read),
+      commit: openLane(settings, commit),
+      background: openLane(settings, background),
+    };
   }
 
   /** Sends `request` and collects the whole response, whatever its status. */
   async send(request: HttpRequest): Promise<HttpResponse> {
-    await this.#permits.acquire(1, request.signal);
+    const { pool, permits } = this.#lanes[request.lane];
+    await permits.acquire(1, request.signal);
     const deadline = new Deadline(this.#settings.clock, request.signal);
     try {
       deadline.arm(this.#settings.requestTimeoutMs);
-      return await this.#exchange(request, deadline.signal);
+      return await exchangeOver(pool, request, deadline.signal);
     } catch (error) {
       throw deadline.explain(error, request.what);
     } finally {
       deadline.dispose();
-      this.#permits.release();
+      permits.release();
     }
-  }
-
-  #exchange(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
-    return new Promise((resolve, reject) => {
-      const exchange = new Exchange(request, signal, resolve, reject);
-      if (signal.aborted) {
-        exchange.giveUp();
-        return;
-      }
-      signal.addEventListener('abort', exchange.giveUp, { once: true });
-      this.#pool.dispatch(
-        {
-          method: request.method,
-          path: request.path,
-          headers: { ...request.headers, ...lengthHeader(request) },
-          body: wireBody(request.body),
-        },
-        exchange,
-      );
-    });
   }
 
   /** Closes the connections. No request may be under way. */
   async close(): Promise<void> {
-    assert(this.#permits.free === this.#permits.capacity, 'no request is under way at close');
-    this.#permits.close(new StorageError('aborted', 'the store is closed'));
-    await this.#pool.destroy();
+    const lanes = Object.values(this.#lanes);
+    for (const { permits } of lanes) {
+      assert(permits.free === permits.capacity, 'no request is under way at close');
+      permits.close(new StorageError('aborted', 'the store is closed'));
+    }
+    await Promise.all(lanes.map(({ pool }) => pool.destroy()));
   }
+}
+
+function openLane(settings: HttpSettings, connections: number): LanePool {
+  const pool = new Pool(settings.origin, {
+    connections,
+    pipelining: 1,
+    keepAliveTimeout: settings.keepAliveMs,
+    // Our own deadline covers headers and body, and belongs to the Clock.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: { timeout: settings.connectTimeoutMs, lookup: lookupHost },
+  });
+  return { pool, permits: new Semaphore(connections) };
+}
+
+function exchangeOver(
+  pool: Pool,
+  request: HttpRequest,
+  signal: AbortSignal,
+): Promise<HttpResponse> {
+  return new Promise((resolve, reject) => {
+    const exchange = new Exchange(request, signal, resolve, reject);
+    if (signal.aborted) {
+      exchange.giveUp();
+      return;
+    }
+    signal.addEventListener('abort', exchange.giveUp, { once: true });
+    pool.dispatch(
+      {
+        method: request.method,
+        path: request.path,
+        headers: { ...request.headers, ...lengthHeader(request) },
+        body: wireBody(request.body),
+      },
+      exchange,
+    );
+  });
 }
 
 /** Collects one response. */

@@ -205,6 +205,19 @@ describe('listings in XML', () => {
     );
   });
 
+  it('are refused in time that grows with their length, not with its square', () => {
+    // The longest answer that is read has four million characters: with the square, hours.
+    for (const text of ['<ListBucketResult>', '<Contents>', '<Contents></Contents']) {
+      const hostile = `<ListBucketResult>${text.repeat(200_000)}`;
+      for (const xml of [hostile, `${hostile}</ListBucketResult>`]) {
+        assert.throws(
+          () => parseListPage(xml),
+          (error) => isStorageError(error, 'unavailable'),
+        );
+      }
+    }
+  });
+
   it('fail as unavailable when they are cut or garbled, and never otherwise', () => {
     const whole =
       '<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>' +

@@ -10,6 +10,10 @@
 import { StorageError } from '../../base/errors.ts';
 import type { ObjectInfo } from '../object-store.ts';
 
+const PAGE_END = '</ListBucketResult>';
+const ENTRY = '<Contents>';
+const ENTRY_END = '</Contents>';
+
 export interface ListPage {
   readonly objects: readonly ObjectInfo[];
   /** Undefined on the last page. */
@@ -21,21 +25,43 @@ export interface ListPage {
  * instead.
  */
 export function parseListPage(xml: string): ListPage {
-  const whole = /<ListBucketResult[\s>]([\s\S]*)<\/ListBucketResult>\s*$/.exec(xml);
-  if (whole === null) throw malformed('it is no whole ListBucketResult');
+  const page = pageOf(xml);
   const urlEncoded = textOf(xml, 'EncodingType') === 'url';
   const objects: ObjectInfo[] = [];
   // What is left when the entries are taken out are the page's own elements.
-  const rest = whole[1]!.replace(/<Contents>([\s\S]*?)<\/Contents>/g, (_match, entry: string) => {
-    objects.push(parseEntry(entry, urlEncoded));
-    return '';
-  });
+  let rest = '';
+  let at = 0;
+  for (;;) {
+    const open = page.indexOf(ENTRY, at);
+    if (open < 0) break;
+    const close = page.indexOf(ENTRY_END, open);
+    if (close < 0) throw malformed('an entry does not end');
+    rest += page.slice(at, open);
+    objects.push(parseEntry(page.slice(open + ENTRY.length, close), urlEncoded));
+    at = close + ENTRY_END.length;
+  }
+  rest += page.slice(at);
   const truncated = textOf(rest, 'IsTruncated');
   if (truncated === 'false') return { objects, next: undefined };
   if (truncated !== 'true') throw malformed('IsTruncated is neither true nor false');
   const next = textOf(rest, 'NextContinuationToken');
   if (next === undefined || next === '') throw malformed('NextContinuationToken is missing');
   return { objects, next };
+}
+
+/**
+ * What lies in the one ListBucketResult. Searched for from its ends: a pattern that may begin
+ * anywhere and go on to the end would take hours for a hostile document of the longest kind.
+ */
+function pageOf(xml: string): string {
+  const open = /<ListBucketResult[\s>]/.exec(xml);
+  const whole = xml.trimEnd();
+  const from = open === null ? -1 : open.index + open[0].length;
+  const end = whole.length - PAGE_END.length;
+  if (from < 0 || end < from || !whole.endsWith(PAGE_END)) {
+    throw malformed('it is no whole ListBucketResult');
+  }
+  return whole.slice(from, end);
 }
 
 function parseEntry(entry: string, urlEncoded: boolean): ObjectInfo {
