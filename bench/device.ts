@@ -5,15 +5,11 @@
 // nbdkit keeps plain bytes in memory and promises nothing; varve compresses, seals and uploads what
 // it is given. Where it is slower, the table shows by how much.
 
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { formatSize } from '../src/cli/size.ts';
-import { debianProgram } from '../test/support/debian.ts';
-import { until } from '../test/support/command.ts';
 import { startServer, type TestServer } from '../test/support/server.ts';
 import { fio, type FioJob } from './fio.ts';
+import { startNbdkit } from './nbdkit.ts';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -54,7 +50,7 @@ export async function benchDevice(options: DeviceBenchOptions): Promise<void> {
     flags: ['--cache-memory', formatSize(CACHE), '--log-level', 'warn'],
   });
   open.defer(() => server.remove());
-  const nbdkit = await startNbdkit(server.dir, open);
+  const nbdkit = await startNbdkit(server.dir, DEVICE, open);
   const fill: FioJob = {
     name: 'fill',
     rw: 'write',
@@ -77,16 +73,6 @@ export async function benchDevice(options: DeviceBenchOptions): Promise<void> {
   }
   printTable(['fio, nbd engine', 'varve', 'nbdkit memory', 'ratio'], rows);
   if (options.writeBytes > 0) await watchMemory(server, options.writeBytes);
-}
-
-async function startNbdkit(dir: string, open: AsyncDisposableStack): Promise<string> {
-  const socket = join(dir, 'nbdkit.sock');
-  const child = spawn(debianProgram('nbdkit'), ['-f', '-U', socket, 'memory', String(DEVICE)], {
-    stdio: 'inherit',
-  });
-  open.defer(() => void child.kill());
-  await until('nbdkit listens', () => existsSync(socket));
-  return `nbd+unix:///?socket=${socket}`;
 }
 
 /** Random 64 KiB writes over the whole device, and the largest resident size meanwhile. */

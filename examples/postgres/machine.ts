@@ -15,21 +15,24 @@ import { Postgres } from './postgres.ts';
 /** How long a file system that has lost its device may hold on before it is detached lazily. */
 const UNMOUNT_TIMEOUT_MS = 20_000;
 
-export interface MachineOptions {
-  readonly server: TestServer;
+/** What a machine needs to know of its device. */
+export type MachineServer = Pick<TestServer, 'dir' | 'uri'> & Partial<TestServer>;
+
+export interface MachineOptions<Server extends MachineServer = TestServer> {
+  readonly server: Server;
   readonly directIo?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
-export class Machine {
-  readonly server: TestServer;
+export class Machine<Server extends MachineServer = TestServer> {
+  readonly server: Server;
   readonly postgres: Postgres;
-  readonly #options: MachineOptions;
+  readonly #options: MachineOptions<Server>;
   readonly #mountPoint: string;
   #device: AttachedDevice | undefined;
   #mounted = false;
 
-  constructor(options: MachineOptions) {
+  constructor(options: MachineOptions<Server>) {
     const { dir } = options.server;
     this.#options = options;
     this.server = options.server;
@@ -62,12 +65,12 @@ export class Machine {
     await this.postgres.stop('fast');
     await this.#unmount();
     await this.#detach();
-    const { code, stderr } = await this.server.stop();
+    const { code, stderr } = (await this.server.stop?.()) ?? { code: 0, stderr: '' };
     if (code !== 0) throw new Error(`varve serve exited with ${code}: ${stderr}`);
   }
 
   async crash(): Promise<void> {
-    await this.server.kill9();
+    await this.server.kill9?.();
     await this.release();
   }
 
@@ -76,7 +79,7 @@ export class Machine {
    * which replays its own. Between the two the file system must be clean.
    */
   async recover(): Promise<void> {
-    await this.server.restart();
+    await this.server.restart?.();
     await this.#attach();
     await this.#mount();
     await this.#unmount();
