@@ -1,19 +1,27 @@
-// The composition root of the commands that work on a store without a server: fsck and salvage.
+// The composition root of the commands that work on a store, or on a journal, without a server.
 
-import { isAbsolute } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { openStore, type DaemonComponents } from './daemon.ts';
 import type { Settings } from './cli/settings.ts';
+import { lockStateDir } from './cli/state-dir.ts';
 import { createInlineSealer } from './codec/sealer.ts';
 import {
   checkStore,
   type CheckReport,
+  createNodeJournalDisk,
+  discardJournal,
+  type ExportedChange,
+  exportJournal,
   isRepairable,
+  listJournals,
+  type LocalJournalInfo,
   openRoot,
   repairBranch,
   type RepairReport,
   salvage,
   type SalvageReport,
 } from './engine/db.ts';
+import { answersAt } from './server/http/admin.ts';
 import { inspectVolumes } from './volume/inspect.ts';
 
 export interface FsckOptions {
@@ -118,4 +126,51 @@ function progressOf({ progress }: DaemonComponents) {
     before = what;
     progress.update(done, undefined, unit);
   };
+}
+
+export type JournalReport = LocalJournalInfo;
+
+/** What lies in the state directory. Refused while a server uses it. */
+export async function inspectLocalJournals(
+  settings: Settings,
+  components: DaemonComponents,
+): Promise<readonly JournalReport[]> {
+  await using open = new AsyncDisposableStack();
+  const { tools, directory } = await openJournals(settings, components, open);
+  return await listJournals(tools, directory);
+}
+
+export async function* exportLocalJournal(
+  settings: Settings,
+  components: DaemonComponents,
+  id: string,
+): AsyncGenerator<ExportedChange> {
+  await using open = new AsyncDisposableStack();
+  const { tools, directory } = await openJournals(settings, components, open);
+  yield* exportJournal(tools, directory, id);
+}
+
+export async function discardLocalJournal(
+  settings: Settings,
+  components: DaemonComponents,
+  id: string,
+): Promise<JournalReport> {
+  await using open = new AsyncDisposableStack();
+  const { tools, directory } = await openJournals(settings, components, open);
+  return await discardJournal(tools, directory, id);
+}
+
+/** The store is asked for its keys only. */
+async function openJournals(
+  settings: Settings,
+  components: DaemonComponents,
+  open: AsyncDisposableStack,
+) {
+  const adminSocket = join(settings.stateDir, 'admin.sock');
+  const lock = await lockStateDir(settings.stateDir, () => answersAt(adminSocket));
+  open.defer(() => lock.release());
+  const { keyring, sealer } = await openTools(settings, components, open);
+  const disk = createNodeJournalDisk();
+  open.defer(() => disk.close());
+  return { tools: { disk, keyring, sealer }, directory: join(settings.stateDir, 'journal') };
 }

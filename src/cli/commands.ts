@@ -54,6 +54,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async (settings) => (await import('./flush.ts')).runFlush(settings),
   },
   {
+    name: 'upgrade',
+    summary: 'replace the running server with what is installed now; clients go on',
+    user: 'client',
+    options: [AS_JSON],
+    run: async (settings, context, _args, { json }) =>
+      (await import('./upgrade.ts')).runUpgrade(settings, context, json === true),
+  },
+  {
     name: 'restore <snapshot>',
     summary: 'make all volumes what a snapshot holds; what was written since is lost',
     user: 'client',
@@ -196,6 +204,31 @@ const BRANCH_COMMANDS: readonly CommandSpec[] = [
   },
 ];
 
+const JOURNAL_COMMANDS: readonly CommandSpec[] = [
+  {
+    name: 'inspect',
+    summary: 'list what journals in the state directory hold',
+    user: 'journal',
+    options: [AS_JSON],
+    run: async (settings, context, _args, { json }) =>
+      (await import('./journal.ts')).runJournalInspect(settings, context, json === true),
+  },
+  {
+    name: 'export <journal> <file>',
+    summary: 'write the changes that the store may lack to a file',
+    user: 'journal',
+    run: async (settings, context, [id, file]) =>
+      (await import('./journal.ts')).runJournalExport(settings, context, id!, file!),
+  },
+  {
+    name: 'discard <journal>',
+    summary: 'delete a journal, whatever it holds',
+    user: 'journal',
+    run: async (settings, context, [id]) =>
+      (await import('./journal.ts')).runJournalDiscard(settings, context, id!),
+  },
+];
+
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
   {
     name: 'volume',
@@ -204,4 +237,9 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
   },
   { name: 'snapshot', summary: 'create, list, delete snapshots', commands: SNAPSHOT_COMMANDS },
   { name: 'branch', summary: 'create, list, delete branches', commands: BRANCH_COMMANDS },
+  {
+    name: 'journal',
+    summary: 'what a server that is gone left in its journal',
+    commands: JOURNAL_COMMANDS,
+  },
 ];

@@ -78,3 +78,14 @@ test('any text is data or invalid', () => {
     ),
   );
 });
+
+test('keys that go deep, and the one that is no key to a schema, are errors', () => {
+  assert.throws(
+    () => parseConfig('f', `\nx${'.x'.repeat(5000)} = 1`, {}),
+    (error) => isStorageError(error, 'invalid') && /^f:2: .* too deep$/.test(error.message),
+  );
+  assert.throws(
+    () => parseConfig('f', '[volumes]\n__proto__ = "1G"', {}),
+    (error) => isStorageError(error, 'invalid') && error.message.startsWith('f:2: __proto__'),
+  );
+});

@@ -9,6 +9,9 @@
 import { parse, TomlError } from 'smol-toml';
 import { StorageError } from '../base/errors.ts';
 
+/** Our own keys go three deep. */
+const DEPTH_MAX = 16;
+
 export type ConfigPath = readonly PropertyKey[];
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -60,9 +63,18 @@ function substitute(
     return value.map((item, index) => substitute(item, env, [...path, index], where));
   }
   if (typeof value !== 'object' || value === null || value instanceof Date) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [key, substitute(item, env, [...path, key], where)]),
-  );
+  if (path.length > DEPTH_MAX) {
+    throw new StorageError('invalid', `${where(path)}: keys within keys go too deep`);
+  }
+  const entries = Object.entries(value).map(([key, item]): [string, unknown] => {
+    const inner = [...path, key];
+    // The schema would pass it over without a word: to it that is no key.
+    if (key === '__proto__') {
+      throw new StorageError('invalid', `${where(inner)}: __proto__ is no key`);
+    }
+    return [key, substitute(item, env, inner, where)];
+  });
+  return Object.fromEntries(entries);
 }
 
 // The TOML library gives no positions, so the text is scanned for lines that begin a table or a
@@ -80,7 +92,7 @@ function locateKeys(text: string): ReadonlyMap<string, number> {
     else if (key === null) continue;
     const path = header === null ? [...table, ...splitKey(key![1]!)] : table;
     // Dotted keys define the tables on the way, too.
-    for (let depth = 1; depth <= path.length; depth++) {
+    for (let depth = 1; depth <= Math.min(path.length, DEPTH_MAX); depth++) {
       const name = pathName(path.slice(0, depth));
       if (!lines.has(name)) lines.set(name, index + 1);
     }
@@ -98,7 +110,7 @@ function pathName(path: ConfigPath): string {
 }
 
 function lineOf(lines: ReadonlyMap<string, number>, path: ConfigPath): number {
-  for (let depth = path.length; depth > 0; depth--) {
+  for (let depth = Math.min(path.length, DEPTH_MAX); depth > 0; depth--) {
     const line = lines.get(pathName(path.slice(0, depth)));
     if (line !== undefined) return line;
   }

@@ -9,10 +9,14 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { messageOf, StorageError } from '../base/errors.ts';
 import type { ConfigFile, ConfigPath } from './config-file.ts';
-import { type NbdAddress, parseNbdAddress } from '../server/nbd/address.ts';
+import { parseNbdAddress } from '../server/nbd/address.ts';
+import { checkSecurity, exportTree, httpSchema, SECURE_PATHS } from './secure-settings.ts';
+import { type SecureSettings, tlsSchema, toHttp, toTls } from './secure-settings.ts';
+import { journalSchema, ON_FAILURE, type JournalSettings, toJournal } from './journal-settings.ts';
 import { parseSize } from './size.ts';
+import { timeoutSchema, type TimeoutSettings, toTimeouts } from './timeout-settings.ts';
 
-export const DURABILITIES = ['store'] as const;
+export const DURABILITIES = ['store', 'journal'] as const;
 export const CIPHERS = ['chacha20-poly1305', 'aes-256-gcm'] as const;
 export const COMPRESSIONS = ['lz4', 'zstd', 'none'] as const;
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -40,10 +44,17 @@ const schema = z.strictObject({
   branch: text.default('main'),
   state: text.default('./varve-state'),
   durability: z.enum(DURABILITIES).default('store'),
+  journal: journalSchema,
+  'abandon-journal': z.boolean().default(false),
+  'accept-rollback': z.boolean().default(false),
   'passphrase-file': text.optional(),
   'read-only': z.boolean().default(false),
   snapshot: text.optional(),
   nbd: z.array(address).default([]),
+  timeout: timeoutSchema,
+  insecure: z.boolean().default(false),
+  tls: tlsSchema,
+  http: httpSchema,
   volumes: z.record(text, bytes).default({}),
   init: z
     .strictObject({
@@ -69,18 +80,23 @@ export interface VolumeSetting {
 }
 
 /** What the composition root builds from: plain data, checked. */
-export interface Settings {
+export interface Settings extends SecureSettings {
   /** Undefined when neither flag nor file names one; the commands that need it say so. */
   readonly storeUrl: string | undefined;
   readonly branch: string;
   readonly stateDir: string;
   readonly durability: (typeof DURABILITIES)[number];
+  readonly journal: JournalSettings;
+  readonly timeout: TimeoutSettings;
+  /** Goes on without the journal that the branch names, whatever it holds. */
+  readonly abandonJournal: boolean;
+  /** Opens a branch of which the store shows less than this machine has seen. */
+  readonly acceptRollback: boolean;
   readonly passphraseFile: string | undefined;
   /** Serves what the branch holds now; fences nobody, makes no volumes. */
   readonly readOnly: boolean;
   /** What is served instead of the branch's head; only with `readOnly`. */
   readonly snapshot: string | undefined;
-  readonly nbd: readonly NbdAddress[];
   readonly volumes: readonly VolumeSetting[];
   readonly cipher: (typeof CIPHERS)[number];
   readonly compression: (typeof COMPRESSIONS)[number];
@@ -96,7 +112,7 @@ export interface Settings {
  * Which commands take a setting as a flag: `client` is every command that talks to a running
  * server, `offline` every one that works on the store itself.
  */
-export type SettingUser = 'serve' | 'init' | 'client' | 'offline';
+export type SettingUser = 'serve' | 'init' | 'client' | 'offline' | 'journal';
 
 export interface SettingSpec {
   readonly key: string;
@@ -106,8 +122,8 @@ export interface SettingSpec {
   readonly repeatable?: boolean;
 }
 
-const ALL: readonly SettingUser[] = ['serve', 'init', 'client', 'offline'];
-const OPENERS: readonly SettingUser[] = ['serve', 'init', 'offline'];
+const ALL: readonly SettingUser[] = ['serve', 'init', 'client', 'offline', 'journal'];
+const OPENERS: readonly SettingUser[] = ['serve', 'init', 'offline', 'journal'];
 
 /** The flag of every key; help texts are made from it. */
 export const SETTING_SPECS: readonly SettingSpec[] = [
@@ -116,14 +132,39 @@ export const SETTING_SPECS: readonly SettingSpec[] = [
   spec('state', '--state <dir>', 'local state, admin.sock (default: ./varve-state)', [
     'serve',
     'client',
+    'journal',
   ]),
   spec('durability', '--durability <tier>', 'when a barrier is acknowledged (default: store)', [
     'serve',
   ]),
+  spec('journal.bytes_max', '--journal-bytes-max <size>', 'journal the store may lack', ['serve']),
+  spec('journal.seconds_max', '--journal-seconds-max <s>', 'how far the store may trail', [
+    'serve',
+  ]),
+  spec('journal.on_failure', '--journal-on-failure <what>', ON_FAILURE.join(' or '), ['serve']),
+  spec('abandon-journal', '--abandon-journal', 'go on without the journal of the branch', [
+    'serve',
+  ]),
+  spec('accept-rollback', '--accept-rollback', 'the bucket is older than it was', ['serve']),
+  spec('timeout.read', '--read-timeout <s>', 'how long a read waits for the store', ['serve']),
+  spec('timeout.write', '--write-timeout <s>', 'how long a barrier waits for the store', ['serve']),
   spec('passphrase-file', '--passphrase-file <file>', 'instead of VARVE_PASSPHRASE', OPENERS),
   spec('read-only', '--read-only', 'serve what is there, change nothing', ['serve']),
   spec('snapshot', '--snapshot <name>', 'serve this snapshot, with --read-only', ['serve']),
   many('nbd', '--nbd <address>', 'serve NBD on HOST:PORT or unix:PATH; may be repeated'),
+  spec('insecure', '--insecure', 'let other machines in without TLS', ['serve']),
+  spec('tls.cert', '--tls-cert <file>', 'certificate of this server, PEM', ['serve']),
+  spec('tls.key', '--tls-key <file>', 'its key, PEM', ['serve']),
+  spec('tls.client-ca', '--tls-client-ca <file>', 'clients need a certificate of this CA', [
+    'serve',
+  ]),
+  spec('tls.psk-file', '--tls-psk-file <file>', 'clients need a key of it: USER:HEX lines', [
+    'serve',
+  ]),
+  many('tls.exports', '--tls-export <user=name>', 'who may open what; may be repeated'),
+  spec('http.listen', '--http <address>', 'serve HTTP (control, metrics) on HOST:PORT', ['serve']),
+  spec('http.tls', '--http-tls <on|off>', 'default: on when there is a certificate', ['serve']),
+  spec('http.token-file', '--http-token-file <file>', 'requests need the token in it', ['serve']),
   many('volumes', '--volume <name=size>', 'make this volume if it is missing; may be repeated'),
   spec('init.cipher', '--cipher <name>', CIPHERS.join(' or '), ['init']),
   spec('init.compression', '--compression <name>', COMPRESSIONS.join(', '), ['init']),
@@ -170,7 +211,9 @@ export function resolveSettings(flags: FlagValues, file: ConfigFile | undefined)
  * What must fit together where a branch is served. Clients may read the same file: they need not
  * repeat the flags that go with it.
  */
-export function checkServeSettings({ snapshot, readOnly }: Settings): void {
+export function checkServeSettings(settings: Settings): void {
+  checkSecurity(settings);
+  const { snapshot, readOnly } = settings;
   if (snapshot === undefined || readOnly) return;
   const why = `a snapshot cannot be written: say --read-only to serve "${snapshot}"`;
   throw new StorageError('invalid', `${why}, or make a branch from it`);
@@ -188,6 +231,17 @@ export function anchorPaths(file: ConfigFile, fileName: string): ConfigFile {
   const data: Tree = { ...file.data };
   for (const key of ['state', 'passphrase-file']) {
     if (typeof data[key] === 'string' && data[key] !== '') data[key] = at(data[key]);
+  }
+  for (const [table, keys] of Object.entries(SECURE_PATHS)) {
+    const values = data[table];
+    if (!isTree(values)) continue;
+    const anchored: Tree = { ...values };
+    for (const key of keys) {
+      if (typeof anchored[key] === 'string' && anchored[key] !== '') {
+        anchored[key] = at(anchored[key]);
+      }
+    }
+    data[table] = anchored;
   }
   data['store'] = prefixed('file:', data['store']);
   if (Array.isArray(data['nbd'])) data['nbd'] = data['nbd'].map((item) => prefixed('unix:', item));
@@ -226,7 +280,9 @@ function flagTree(flags: FlagValues): Tree {
     const last = path.pop()!;
     let at = tree;
     for (const part of path) at = (at[part] ??= {}) as Tree;
-    at[last] = key === 'volumes' ? volumeTree(value as readonly string[]) : value;
+    if (key === 'volumes') at[last] = volumeTree(value as readonly string[]);
+    else if (key === 'tls.exports') at[last] = exportTree(value as readonly string[]);
+    else at[last] = value;
   }
   return tree;
 }
@@ -235,7 +291,12 @@ function volumeTree(values: readonly string[]): Tree {
   return Object.fromEntries(
     values.map((value) => {
       const cut = value.lastIndexOf('=');
-      if (cut > 0) return [value.slice(0, cut), value.slice(cut + 1)];
+      const name = value.slice(0, Math.max(0, cut));
+      // The schema would pass it over without a word: to it that is no key.
+      if (name === '__proto__') {
+        throw new StorageError('invalid', `--volume: "${name}" is no volume name`);
+      }
+      if (cut > 0) return [name, value.slice(cut + 1)];
       throw new StorageError('invalid', `--volume: "${value}" must be NAME=SIZE, like disk=10G`);
     }),
   );
@@ -260,10 +321,17 @@ function toSettings(data: z.output<typeof schema>): Settings {
     branch: data.branch,
     stateDir: resolve(data.state),
     durability: data.durability,
+    journal: toJournal(data.journal),
+    timeout: toTimeouts(data.timeout),
+    abandonJournal: data['abandon-journal'],
+    acceptRollback: data['accept-rollback'],
     passphraseFile: data['passphrase-file'],
     readOnly: data['read-only'],
     snapshot: data.snapshot,
     nbd: data.nbd,
+    insecure: data.insecure,
+    tls: toTls(data.tls),
+    http: toHttp(data.http),
     volumes: Object.entries(data.volumes).map(([name, sizeBytes]) => ({ name, sizeBytes })),
     cipher: data.init.cipher,
     compression: data.init.compression,

@@ -106,12 +106,13 @@ function isAlive(holder: Holder | undefined): boolean {
 
 /**
  * Field 22 of /proc/PID/stat (proc(5)); the command in field 2 may hold spaces, so count from its
- * end.
+ * end. A process that has ended and waits for its parent to notice (Z) has not begun at any time.
  */
 function startOf(pid: number): string {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? 'ended' : (fields[19] ?? '');
   } catch {
     // No /proc, or no such process: the pid alone has to do.
     return '';

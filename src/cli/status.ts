@@ -27,6 +27,8 @@ export function formatStatus(report: StatusReport): string {
     ['commits', `${report.acknowledged} acknowledged, ${report.durable} durable in the store`],
     ['store trails by', lag],
     ['barriers', String(report.barriers)],
+    ...journalFacts(report),
+    ...outageFacts(report),
     ...collectionFacts(report),
     ['requests', `${put} PUT, ${get} GET, ${list} LIST, ${head} HEAD, ${deletes} DELETE`],
     ['traffic', `${formatSize(bytesUp)} up, ${formatSize(bytesDown)} down`],
@@ -43,6 +45,25 @@ export function formatStatus(report: StatusReport): string {
 
 function branchText({ branch, snapshot, epoch }: StatusReport): string {
   return snapshot === undefined ? `${branch}, epoch ${epoch}` : `${branch}, snapshot ${snapshot}`;
+}
+
+function journalFacts({ journal }: StatusReport): readonly (readonly string[])[] {
+  if (journal === undefined) return [];
+  const { bytes, records, syncs, sequence, stored, overflows, failure } = journal;
+  const held = `${formatSize(bytes)} used, ${sequence - stored} records the store lacks`;
+  return [
+    [
+      'journal',
+      `${held}; ${records} records, ${syncs} syncs, ${overflows} barriers past its bounds`,
+    ],
+    ...(failure === undefined ? [] : [['journal failed', failure]]),
+  ];
+}
+
+function outageFacts({ outage }: StatusReport): readonly (readonly string[])[] {
+  if (outage === undefined) return [];
+  const { seconds, failures, error } = outage;
+  return [['STORE FAILS', `for ${seconds.toFixed(0)} s, ${failures} attempts; the last: ${error}`]];
 }
 
 function collectionFacts({ collection }: StatusReport): readonly (readonly string[])[] {

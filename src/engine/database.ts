@@ -146,12 +146,10 @@ export class Database {
       const { journal } = writer.publisher.current.manifest;
       const applied = await local.takeUp(journal, (name) => this.meta(name), files);
       if (applied > 0) await writer.log.storeBarrier();
-      if (local.options.used) {
-        await writer.startJournal(await local.create(writer.epoch), local.options);
-      } else {
-        await writer.endJournal();
-      }
-      await local.removeFound();
+      const fresh = local.options.used ? await local.create(writer.epoch) : undefined;
+      if (fresh === undefined) await writer.endJournal();
+      else await writer.startJournal(fresh, local.options);
+      await local.removeFound(fresh);
       this.#acknowledged = writer.log.durableSegment;
     } catch (error) {
       writer.fail(asStorageError(error, 'taking up the journal'));
@@ -286,6 +284,7 @@ export class Database {
     return {
       branch: this.#branchName,
       epoch: position?.epoch ?? this.#epoch,
+      manifest: this.#writer?.publisher.current.number ?? 0,
       durability: this.#writer?.journal === undefined ? 'store' : 'journal',
       journal: this.#writer?.journal?.status(),
       acknowledged,

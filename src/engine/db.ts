@@ -8,9 +8,11 @@ import { Database, type DatabaseComponents } from './database.ts';
 import type { Keyring } from '../codec/keyring.ts';
 import { openFollower } from './follow/open-follower.ts';
 import { Grace } from './gc/grace.ts';
+import { admitUnjournaled } from './journal/admit.ts';
 import { LocalJournal } from './journal/local-journal.ts';
 import { asWriter } from './manifest/deposed.ts';
 import { Lineage } from './manifest/lineage.ts';
+import type { JournalName, Manifest } from './manifest/manifest.ts';
 import { createManifestChain } from './manifest/manifest-chain.ts';
 import { recover } from './recovery.ts';
 import { DATABASE_DEFAULTS, type DatabaseSettings } from './settings.ts';
@@ -20,8 +22,20 @@ import { Tree } from './tree.ts';
 
 export { BLOCK_BYTES } from './format/pointer.ts';
 export { initStore, MAIN_BRANCH, openRoot, type StoreRoot } from './store-root.ts';
-export { DATABASE_DEFAULTS, type DatabaseSettings, type JournalOptions } from './settings.ts';
+export {
+  DATABASE_DEFAULTS,
+  type DatabaseSettings,
+  type FoundBranch,
+  type JournalOptions,
+} from './settings.ts';
 export type { JournalDisk, JournalFile } from './journal/journal-disk.ts';
+export {
+  discardJournal,
+  type ExportedChange,
+  exportJournal,
+  listJournals,
+  type LocalJournalInfo,
+} from './journal/journal-tools.ts';
 export { createNodeJournalDisk, type NodeJournalDisk } from './journal/node-journal-disk.ts';
 export type { FileExtent } from './extents.ts';
 export type { DatabaseStatus } from './status.ts';
@@ -60,7 +74,12 @@ export async function openDatabase(
     return new Database(components, full, { ...base, ...following, recovered });
   }
   const local = full.readOnly ? undefined : openLocal({ ...components, keyring }, branch, full);
-  const admit = await local?.look();
+  const look = (await local?.look()) ?? admitUnjournaled;
+  const admit = (manifest: Manifest, number: number): JournalName | undefined => {
+    const { storeId } = format;
+    full.onFound?.({ storeId, branch, epoch: manifest.epoch, manifest: number });
+    return look(manifest);
+  };
   await local?.spool?.clear();
   const recovered = await recover(
     { store, keyring, rng, log, manifests },

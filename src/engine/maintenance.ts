@@ -26,8 +26,9 @@ import type { Tree } from './tree.ts';
 const RETRY_DELAY_MS = 1000;
 
 export interface MaintenanceSettings {
-  /** Memory of the active memtable at which it is frozen. */
+  /** Memory of the active memtable at which it is frozen, and at which writers wait. */
   readonly memtableBytes: number;
+  readonly memtableBytesMax: number;
   /** Log objects since the last flush at which it is frozen: bounds replay. */
   readonly logObjectsMax: number;
   /** Log bytes since the last flush at which it is frozen, at least; see FLUSH_SHARE. */
@@ -117,7 +118,7 @@ export class Maintenance {
   /** What a writer must wait for before the active memtable may grow. */
   room(): Promise<void> | undefined {
     const { tree } = this.#c;
-    if (tree.frozen === undefined || tree.active.bytes < this.#settings.memtableBytes)
+    if (tree.frozen === undefined || tree.active.bytes < this.#settings.memtableBytesMax)
       return undefined;
     return this.#flushing;
   }

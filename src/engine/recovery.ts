@@ -50,7 +50,7 @@ export interface RecoveryOptions {
    * Asked before an epoch is claimed, with the newest manifest: whether this process may write the
    * branch (RFC 0004). What it throws ends the recovery; it gives the journal to go on naming.
    */
-  readonly admit?: ((manifest: Manifest) => JournalName | undefined) | undefined;
+  readonly admit?: ((manifest: Manifest, number: number) => JournalName | undefined) | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -133,11 +133,11 @@ async function replayFrom(
 /** Step 2: the manifest as it was, with an epoch that no one has had. */
 async function claimEpoch(
   manifests: ManifestChain,
-  admit: (manifest: Manifest) => JournalName | undefined,
+  admit: (manifest: Manifest, number: number) => JournalName | undefined,
 ): Promise<ManifestAt> {
   for (;;) {
     const { number, manifest } = await manifests.load();
-    const journal = admit(manifest);
+    const journal = admit(manifest, number);
     const own = number + 1;
     const claims = [...manifest.claims, own];
     const claimed = { ...manifest, epoch: manifest.epoch + 1, claims, journal };

@@ -2,6 +2,16 @@
 
 const MIB = 1024 * 1024;
 
+/** How far a branch is, as the store shows it before it is opened. */
+export interface FoundBranch {
+  readonly storeId: string;
+  /** Branch id. */
+  readonly branch: string;
+  readonly epoch: number;
+  /** Number of the newest manifest. */
+  readonly manifest: number;
+}
+
 export interface JournalOptions {
   /** Of the journals of all branches: each has a folder in it. */
   readonly directory: string;
@@ -40,6 +50,11 @@ export interface DatabaseSettings {
    * them. Undefined: they have memory of their own.
    */
   readonly cacheKeptBytes?: number | undefined;
+  /**
+   * Called before a writer claims an epoch, with what the store shows. What it throws ends the
+   * opening before anything has changed.
+   */
+  readonly onFound?: ((found: FoundBranch) => void) | undefined;
   /** Called during replay with the log objects applied so far and those known. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** Plaintext of one log object at most. */
@@ -54,6 +69,11 @@ export interface DatabaseSettings {
   readonly touchedChunksMax: number;
   /** Memory of the memtable at which it is flushed; twice as much can exist for a while. */
   readonly memtableBytes: number;
+  /**
+   * Memory of a second one, behind one that is being flushed, at which writers wait. Undefined: the
+   * same, and with a journal four times that, since a flush waits for the store.
+   */
+  readonly memtableBytesMax?: number | undefined;
   /** Log objects since the last flush at which the memtable is flushed: bounds replay. */
   readonly logObjectsMax: number;
   /** Log bytes since the last flush at which it is flushed, at least. */

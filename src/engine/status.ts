@@ -8,6 +8,8 @@ import type { FollowerStatus } from './follow/follower.ts';
 export interface DatabaseStatus {
   readonly branch: string;
   readonly epoch: number;
+  /** Number of the newest manifest, 0 of a read-only server. */
+  readonly manifest: number;
   readonly durability: 'store' | 'journal';
   /** Of the journal tier. */
   readonly journal: JournalStatus | undefined;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { isStorageError } from '../base/errors.ts';
 import { createSeededRng } from '../base/rng.ts';
@@ -66,5 +67,30 @@ test('a wrong passphrase is not damage, and damage is no wrong passphrase', asyn
     store.objects.set(name, damaged);
     assert.equal(await kindOf(PASSPHRASE), 'corrupt', name);
     store.objects.set(name, intact);
+  }
+});
+
+test('a format.json that no varve wrote is refused, even with a digest that fits', async () => {
+  const parts = components(createMemoryStore());
+  await initStore(parts, INIT_OPTIONS);
+  const { bytes } = await parts.store.get('format.json', undefined, { cause: 'open' });
+  const format = JSON.parse(Buffer.from(bytes).toString('utf8')) as Record<string, unknown>;
+  const changes = [
+    { cipher: 'toString' },
+    { compression: '' },
+    { storeId: '' },
+    { createdUnixMs: null },
+  ];
+  for (const change of changes) {
+    const changed = { ...format, ...change };
+    const { version, storeId, cipher, compression, createdUnixMs } = changed as typeof format;
+    const covered = JSON.stringify([version, storeId, cipher, compression, createdUnixMs]);
+    const digest = createHash('sha256').update(covered).digest('hex');
+    const text = JSON.stringify({ ...changed, digest });
+    await parts.store.delete('format.json', { cause: 'admin' });
+    await parts.store.putIfAbsent('format.json', [Buffer.from(text)], { cause: 'admin' });
+    await assert.rejects(openRoot(parts.store, PASSPHRASE, 'open'), (error) =>
+      isStorageError(error, 'corrupt'),
+    );
   }
 });

@@ -19,7 +19,13 @@ import {
   openAnyKeySlot,
 } from '../codec/key-slot.ts';
 import { createKeyring, type Keyring } from '../codec/keyring.ts';
-import { KEY_BYTES, type CipherName, type CompressionName } from '../codec/types.ts';
+import {
+  CIPHER_IDS,
+  COMPRESSION_IDS,
+  KEY_BYTES,
+  type CipherName,
+  type CompressionName,
+} from '../codec/types.ts';
 import type { ObjectStore, RequestCause } from '../objectstore/object-store.ts';
 import { FORMAT_NAME, KEYS_PREFIX, manifestPrefix } from './format/names.ts';
 import { newBranchId, putBranchIndex, readBranchIndex } from './branch-index.ts';
@@ -190,14 +196,18 @@ async function readFormat(store: ObjectStore, cause: RequestCause): Promise<Stor
     if (!isStorageError(error, 'notFound')) throw error;
     throw new StorageError('notFound', 'there is no varve store here; create it with "varve init"');
   }
-  let parsed: StoreFormat & { readonly digest: string };
+  return decodeFormat(bytes);
+}
+
+/** The file is in clear, and its digest no secret: what it says is checked like a stranger's. */
+function decodeFormat(bytes: Uint8Array): StoreFormat {
+  let parsed: unknown;
   try {
-    // The digest below vouches for the shape: only this program writes one that matches.
-    parsed = JSON.parse(Buffer.from(bytes).toString('utf8')) as typeof parsed;
-  } catch (cause_) {
-    throw new StorageError('corrupt', `${FORMAT_NAME} is not JSON`, { cause: cause_ });
+    parsed = JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch (cause) {
+    throw new StorageError('corrupt', `${FORMAT_NAME} is not JSON`, { cause });
   }
-  if (parsed === null || parsed.digest !== digestOf(parsed)) {
+  if (!hasFormatFields(parsed) || parsed.digest !== digestOf(parsed)) {
     throw new StorageError('corrupt', `${FORMAT_NAME} is damaged: its digest does not match`);
   }
   if (parsed.version !== FORMAT_VERSION) {
@@ -206,7 +216,22 @@ async function readFormat(store: ObjectStore, cause: RequestCause): Promise<Stor
       `the store has format version ${parsed.version}, this varve knows ${FORMAT_VERSION}`,
     );
   }
+  const { storeId, cipher, compression } = parsed;
+  const known = Object.hasOwn(CIPHER_IDS, cipher) && Object.hasOwn(COMPRESSION_IDS, compression);
+  if (!known || !/^[0-9a-f]{32}$/.test(storeId)) {
+    throw new StorageError('corrupt', `${FORMAT_NAME} names what no varve knows`);
+  }
   return parsed;
+}
+
+/** Whether the fields that the digest covers are there: as types, not yet as values. */
+function hasFormatFields(parsed: unknown): parsed is StoreFormat & { readonly digest: unknown } {
+  if (typeof parsed !== 'object' || parsed === null) return false;
+  const fields = parsed as Readonly<Record<string, unknown>>;
+  return (
+    ['storeId', 'cipher', 'compression'].every((name) => typeof fields[name] === 'string') &&
+    ['version', 'createdUnixMs'].every((name) => typeof fields[name] === 'number')
+  );
 }
 
 async function listAll(store: ObjectStore, prefix: string, cause: RequestCause): Promise<string[]> {

@@ -57,6 +57,13 @@ export interface WriterStart {
   readonly epoch: number;
 }
 
+/** With a journal, of the memtable's size: writers outlast a store that takes no flush. */
+const OUTAGE_MEMTABLES = 4;
+
+function memtableBytesMax({ memtableBytesMax, memtableBytes, journal }: DatabaseSettings): number {
+  return memtableBytesMax ?? memtableBytes * (journal?.used === true ? OUTAGE_MEMTABLES : 1);
+}
+
 export class Writer {
   readonly epoch: number;
   readonly log: CommitLog;
@@ -121,7 +128,7 @@ export class Writer {
         onFlushed: () => this.collector.onFlushed(),
         onMergedAll: () => this.collector.onMergedAll(),
       },
-      settings,
+      { ...settings, memtableBytesMax: memtableBytesMax(settings) },
     );
     this.log = new CommitLog(
       components,

@@ -8,6 +8,9 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { silentLog } from '../../src/base/log.ts';
 import { systemClock } from '../../src/base/system.ts';
+import type { TlsCredentials } from '../../src/server/tls/credentials.ts';
+import type { AccessTable } from '../../src/server/nbd/access.ts';
+import type { TlsMode } from '../../src/server/nbd/address.ts';
 import { NBD_SERVER_DEFAULTS, startNbdServer } from '../../src/server/nbd/server.ts';
 import type { NbdServer, NbdServerSettings } from '../../src/server/nbd/server.ts';
 import { createMemoryVolume, memoryDirectory } from '../support/memory-device.ts';
@@ -32,19 +35,36 @@ export interface Served {
   negotiated(how?: Negotiation): Promise<RawClient>;
 }
 
+/** TLS of both listeners. */
+export interface ServedSecurity {
+  readonly tls?: TlsCredentials | undefined;
+  readonly access?: AccessTable | undefined;
+  readonly mode?: TlsMode | undefined;
+}
+
 /** Serves `volumes` (by default one of 64 MiB, `disk`) until the test ends. */
 export async function serveVolumes(
   t: TestContext,
   volumes: readonly MemoryVolume[] = [createMemoryVolume('disk', 64 * MIB)],
   settings: Partial<NbdServerSettings> = {},
+  security: ServedSecurity = {},
 ): Promise<Served> {
   const directory = await mkdtemp(join(tmpdir(), 'nbd-test-'));
   const path = join(directory, 'nbd.sock');
   const server = await startNbdServer(
-    { directory: memoryDirectory(volumes), clock: systemClock, log: silentLog },
+    {
+      directory: memoryDirectory(volumes),
+      clock: systemClock,
+      log: silentLog,
+      tls: security.tls,
+    },
     {
       ...NBD_SERVER_DEFAULTS,
-      addresses: [{ path }, { host: '127.0.0.1', port: 0 }],
+      access: security.access,
+      addresses: [
+        { path, tls: security.mode ?? 'off' },
+        { host: '127.0.0.1', port: 0, tls: security.mode ?? 'off' },
+      ],
       ...settings,
     },
   );

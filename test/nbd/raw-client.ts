@@ -2,6 +2,8 @@
 
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import type { ConnectionOptions } from 'node:tls';
 import { HANDSHAKE_FLAG, INFO, OPTION, OPTION_REPLY } from '../../src/proto/nbd/constants.ts';
 import type { NbdAddress } from '../../src/server/nbd/address.ts';
 import {
@@ -64,6 +66,19 @@ export class RawClient {
       socket.once('error', reject);
       const client = new RawClient(socket);
       socket.once('connect', () => resolve(client));
+    });
+  }
+
+  /** Says STARTTLS and goes on over TLS, as another client. */
+  async startTls(options: ConnectionOptions): Promise<RawClient> {
+    const [reply] = await this.option(OPTION.startTls);
+    if (reply?.type !== OPTION_REPLY.ack) throw new Error(`STARTTLS got ${reply?.type}`);
+    this.socket.removeAllListeners('data');
+    return new Promise((resolve, reject) => {
+      const secure = connectTls({ servername: 'localhost', ...options, socket: this.socket });
+      secure.once('error', reject);
+      // In TLS 1.3 a client that is refused learns it with the first bytes.
+      secure.once('secureConnect', () => resolve(new RawClient(secure)));
     });
   }
 

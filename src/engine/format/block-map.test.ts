@@ -111,3 +111,20 @@ test('in the oldest layer holes are dropped, asked-for zeroes stay', () => {
   assert.equal(dropHoles(map, 0), true);
   assert.equal(map[4], ZERO);
 });
+
+test('a pointer past the last segment is refused: it would name another block', () => {
+  for (const [segment, sound] of [
+    [2 ** 37 - 1, true],
+    [2 ** 37, false],
+  ] as const) {
+    const out = new ByteWriter();
+    out.u8(3 << 5);
+    out.varint(segment);
+    out.varint(65_535);
+    out.u8(0xff);
+    const map = createBlockMap();
+    const read = (): number => overlayBlockMap(new ByteReader(out.finish(), 'map'), map, 0, 0);
+    if (!sound) assert.throws(read, (error) => isStorageError(error, 'corrupt'));
+    else assert.equal(read(), 31);
+  }
+});

@@ -27,7 +27,7 @@ const bytes = fc.uint8Array({ maxLength: 40 });
 const commits = fc.record({
   type: fc.constant(RECORD_COMMIT),
   epoch: fc.integer({ min: 1, max: 2 ** 40 }),
-  segment: fc.integer({ min: 1, max: 2 ** 37 }),
+  segment: fc.integer({ min: 1, max: 2 ** 37 - 1 }),
   durableBefore: fc.integer({ min: 1, max: 2 ** 40 }),
   blocks: fc.constant(33),
   blocksPerFrame: fc.constant(16),
@@ -137,4 +137,21 @@ test('a frame table comes back as it was encoded', () => {
       }
     }),
   );
+});
+
+test('lengths of frames that no object can have are refused, before memory is taken', () => {
+  const entry = (blocks: number, lengths: readonly number[]): ByteReader => {
+    const out = new ByteWriter();
+    for (const value of [0, 1, 7, 0, 1]) out.varint(value);
+    out.bytes(new Uint8Array(16));
+    for (const value of [blocks, 1, ...lengths]) out.varint(value);
+    return new ByteReader(out.finish(), 'table');
+  };
+  assert.equal(decodeSegmentEntry(entry(2, [2 ** 32 - 2, 1])).table.offsets[2], 2 ** 32 - 1);
+  for (const reader of [entry(2, [2 ** 32 - 1, 1]), entry(1, [2 ** 32]), entry(65_536, [1, 1])]) {
+    assert.throws(
+      () => decodeSegmentEntry(reader),
+      (error) => isStorageError(error, 'corrupt'),
+    );
+  }
 });

@@ -100,6 +100,15 @@ export class Journal {
     this.#slotBytes = Math.min(SLOT_BYTES_MAX, Math.max(SLOT_BYTES_MIN, share));
   }
 
+  get #prefix(): string {
+    return `${this.id.slice(0, 8)}-`;
+  }
+
+  /** Whether a slot of that name is of this journal. */
+  owns(name: string): boolean {
+    return name.startsWith(this.#prefix);
+  }
+
   get host(): string {
     return this.#settings.host;
   }
@@ -256,7 +265,7 @@ export class Journal {
   async #prepare(bytes: number): Promise<void> {
     const { disk } = this.#c;
     const { directory } = this.#settings;
-    const name = `${this.id.slice(0, 8)}-${++this.#names}.journal`;
+    const name = `${this.#prefix}${++this.#names}.journal`;
     const file = await disk.open(directory, name);
     try {
       const zeroes = new Uint8Array(FILL_BYTES);

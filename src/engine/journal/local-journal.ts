@@ -19,7 +19,7 @@ import { admitAbandoned, admitHolding } from './admit.ts';
 import { Journal } from './journal.ts';
 import type { JournalDisk } from './journal-disk.ts';
 import { encodePosition, JOURNAL_META, sequenceIn } from './journal-position.ts';
-import { findJournals, type FoundJournal, removeJournals } from './read-journal.ts';
+import { findJournals, type FoundJournal, removeSlots } from './read-journal.ts';
 
 export interface LocalJournalComponents {
   readonly disk: JournalDisk;
@@ -37,6 +37,8 @@ export class LocalJournal {
   readonly #branch: string;
   readonly #directory: string;
   #found: readonly FoundJournal[] = [];
+  /** Found ones whose files stay. */
+  #kept: readonly FoundJournal[] = [];
 
   constructor(components: LocalJournalComponents, branch: string, options: JournalOptions) {
     this.#c = components;
@@ -51,10 +53,13 @@ export class LocalJournal {
   /** What recovery shall ask before it claims an epoch. */
   async look(): Promise<(manifest: Manifest) => JournalName | undefined> {
     this.#found = await findJournals(this.#c, this.#directory, this.#branch);
-    if (this.options.abandon) return admitAbandoned;
     const summaries = [];
     for (const journal of this.#found) summaries.push(await journal.summary());
-    return admitHolding(summaries);
+    if (!this.options.abandon) return admitHolding(summaries);
+    // What is gone on without is not thrown away: `varve journal` shows, saves or discards it.
+    const unsaved = summaries.filter((one) => one.lastSequence > one.stored).map(({ id }) => id);
+    this.#kept = this.#found.filter(({ id }) => unsaved.includes(id));
+    return admitAbandoned;
   }
 
   /**
@@ -67,7 +72,7 @@ export class LocalJournal {
     files: FileWriter,
   ): Promise<number> {
     const mine = this.#found.find((one) => one.id === name?.id);
-    if (mine === undefined) return 0;
+    if (mine === undefined || this.options.abandon) return 0;
     const after = sequenceIn(await meta(JOURNAL_META), mine.id);
     let applied = 0;
     for await (const { sequence, plain } of mine.records(after)) {
@@ -88,10 +93,11 @@ export class LocalJournal {
     return journal;
   }
 
-  /** The bucket has all that earlier journals say, or goes on without it. */
-  async removeFound(): Promise<void> {
-    const names = this.#found.flatMap((journal) => journal.names);
-    this.#found = [];
-    await removeJournals(this.#c.disk, this.#directory, names);
+  /** The bucket has all that earlier journals say: their slots go, but for those of `fresh`. */
+  async removeFound(fresh: Journal | undefined): Promise<void> {
+    const kept = new Set(this.#kept.flatMap((journal) => journal.names));
+    await removeSlots(this.#c.disk, this.#directory, (name) => {
+      return !kept.has(name) && fresh?.owns(name) !== true;
+    });
   }
 }

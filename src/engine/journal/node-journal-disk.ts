@@ -6,15 +6,15 @@
 //   thread    Atomics.wait ◄──────────────────────────────────┘─► write ─► fdatasync
 
 import * as fs from 'node:fs';
-import { open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, open, readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { assert } from '../../base/assert.ts';
 import { StorageError } from '../../base/errors.ts';
 import { type NodeFile, nodeDisk, openNodeFile } from '../../cache/disk/node-disk.ts';
 import { isShared } from '../../codec/shared.ts';
-import { fileError } from '../../objectstore/directory-errors.ts';
+import { errorCode, fileError } from '../../objectstore/directory-errors.ts';
 import type { JournalDisk, JournalFile } from './journal-disk.ts';
 import { type AppendReply, REQUEST_FIELDS, RequestField } from './journal-thread.ts';
 
@@ -28,25 +28,51 @@ export interface NodeJournalDisk extends JournalDisk {
 export function createNodeJournalDisk(): NodeJournalDisk {
   const thread = new JournalThread();
   return {
-    list: (directory) => nodeDisk.list(directory),
+    async list(directory) {
+      try {
+        return await readdir(directory);
+      } catch (error) {
+        // To look for a journal makes no folder for it.
+        if (errorCode(error) === 'ENOENT') return [];
+        throw fileError(error, `list of ${directory}`);
+      }
+    },
     remove: (directory, name) => nodeDisk.remove(directory, name),
     async open(directory, name) {
+      await makeDirectory(directory);
       return asJournalFile(
         await openNodeFile(join(directory, name)),
         join(directory, name),
         thread,
       );
     },
-    async syncDirectory(directory) {
-      try {
-        await using handle = await open(directory, 'r');
-        await handle.sync();
-      } catch (error) {
-        throw fileError(error, `sync of ${directory}`);
-      }
-    },
+    syncDirectory,
     close: () => thread.close(),
   };
+}
+
+/** For its owner only, and durably: a journal in a folder that a crash took away is lost. */
+async function makeDirectory(directory: string): Promise<void> {
+  let made: string | undefined;
+  try {
+    made = await mkdir(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw fileError(error, `making of ${directory}`);
+  }
+  if (made === undefined) return;
+  for (let at = directory; ; at = dirname(at)) {
+    await syncDirectory(dirname(at));
+    if (at === made) return;
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  try {
+    await using handle = await open(directory, 'r');
+    await handle.sync();
+  } catch (error) {
+    throw fileError(error, `sync of ${directory}`);
+  }
 }
 
 function asJournalFile(file: NodeFile, path: string, thread: JournalThread): JournalFile {
@@ -75,26 +101,29 @@ function asJournalFile(file: NodeFile, path: string, thread: JournalThread): Jou
 
 class JournalThread {
   readonly #request = new BigInt64Array(new SharedArrayBuffer(REQUEST_FIELDS * 8));
-  readonly #worker: Worker;
+  #worker: Worker | undefined;
   /** What the thread knows already: handing over shared memory is not cheap. */
   #buffer: ArrayBufferLike | undefined;
   #waiting: { readonly done: () => void; readonly fail: (error: unknown) => void } | undefined;
 
-  constructor() {
-    this.#worker = new Worker(new URL('./journal-thread.ts', import.meta.url), {
+  /** Made when it is needed: a server of the store tier needs none. */
+  #start(): Worker {
+    const worker = new Worker(new URL('./journal-thread.ts', import.meta.url), {
       name: 'varve-journal',
       workerData: this.#request.buffer,
     });
-    this.#worker.unref();
-    this.#worker.on('message', ({ error }: AppendReply) => {
+    worker.unref();
+    worker.on('message', ({ error }: AppendReply) => {
       this.#settle(error && Object.assign(new Error(error.message), { code: error.code }));
     });
-    this.#worker.on('error', (error) => this.#settle(error));
+    worker.on('error', (error) => this.#settle(error));
+    return worker;
   }
 
   append(fd: number, bytes: Uint8Array, position: number, durable: boolean): Promise<void> {
     assert(isShared(bytes), 'the thread sees what it writes');
     assert(this.#waiting === undefined, 'one append at a time');
+    this.#worker ??= this.#start();
     if (bytes.buffer !== this.#buffer) {
       this.#buffer = bytes.buffer;
       this.#worker.postMessage(bytes.buffer);
@@ -120,7 +149,7 @@ class JournalThread {
   }
 
   async close(): Promise<void> {
-    await this.#worker.terminate();
+    await this.#worker?.terminate();
     this.#settle(new StorageError('aborted', 'the journal is closing'));
   }
 }

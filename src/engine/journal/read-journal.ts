@@ -192,12 +192,13 @@ export async function findJournals(
   });
 }
 
-/** Removes slots, durably. */
-export async function removeJournals(
+/** Removes slots, those that were never used too, durably. */
+export async function removeSlots(
   disk: JournalDisk,
   directory: string,
-  names: readonly string[],
+  chosen: (name: string) => boolean,
 ): Promise<void> {
+  const names = (await disk.list(directory)).filter((one) => one.endsWith(SUFFIX) && chosen(one));
   for (const name of names) await disk.remove(directory, name);
   if (names.length > 0) await disk.syncDirectory(directory);
 }

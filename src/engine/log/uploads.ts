@@ -177,7 +177,7 @@ export class Uploads {
       this.#stop.throwIfAborted();
       if (isStorageError(error, 'exists')) throw fencedError(closed);
       if (!isStorageError(error)) throw error;
-      this.#hooks.onRefused(error);
+      // It goes on from the spool: whoever waits for the store is told when that gives up.
       return false;
     } finally {
       deadline.dispose();

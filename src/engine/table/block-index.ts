@@ -90,7 +90,7 @@ export class BlockIndex {
       const sealed = reader.varint();
       const plain = reader.varint();
       sealedEnd += sealed;
-      if (sealed === 0 || sealedEnd > 2 ** 32 || plain === 0 || plain > TABLE_BYTES_MAX) {
+      if (sealed === 0 || sealedEnd >= 2 ** 32 || plain === 0 || plain > TABLE_BYTES_MAX) {
         throw reader.corrupt('has a block of impossible size');
       }
       keys.bytes(separator);

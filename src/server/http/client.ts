@@ -6,7 +6,8 @@ import { request } from 'node:http';
 import { z } from 'zod';
 import { StorageError, type StorageErrorKind } from '../../base/errors.ts';
 import { branchList, branchReport, collectReport, errorReport, progressReport } from './report.ts';
-import { snapshotList, snapshotReport, statusReport, volumeList, volumeReport } from './report.ts';
+import { snapshotList, snapshotReport, statusReport, upgradeReport } from './report.ts';
+import { volumeList, volumeReport } from './report.ts';
 import type {
   BranchReport,
   CollectReport,
@@ -15,6 +16,7 @@ import type {
   SnapshotReport,
   SnapshotUsageReport,
   StatusReport,
+  UpgradeReport,
   VolumeReport,
   VolumeUsageReport,
 } from './report.ts';
@@ -39,6 +41,8 @@ export interface AdminClient {
   deleteBranch(name: string): Promise<void>;
   /** Takes as long as it takes: there is no time limit. */
   collect(onProgress: OnProgress): Promise<CollectReport>;
+  /** Replaces the server's process. */
+  upgrade(onProgress: OnProgress): Promise<UpgradeReport>;
 }
 
 /** Every call throws `unavailable` when no server runs at `path`. */
@@ -81,6 +85,7 @@ export function createAdminClient(path: string): AdminClient {
     listBranches: async () => (await call(branchList, 'GET', '/branches')).branches,
     createBranch: (name, from) => call(branchReport, 'POST', '/branches', { name, from }),
     deleteBranch: async (name) => void (await call(nothing, 'DELETE', at('branches', name))),
+    upgrade: (onProgress) => call(upgradeReport, 'POST', '/upgrade', undefined, onProgress),
     collect: (onProgress) => call(collectReport, 'POST', '/collection', undefined, onProgress),
   };
 }

@@ -31,6 +31,21 @@ export const statusReport = z.object({
   /** Requests that really went out, retries included. */
   store: storeCounts.extend({ byCause: z.record(z.string(), storeCounts) }),
   barriers: count,
+  /** While the store fails: for how long it has, failed attempts in a row, the last error. */
+  outage: z.object({ seconds: count, failures: count, error: z.string() }).optional(),
+  /** Of the journal tier: what the journal holds, and why it failed, if it did. */
+  journal: z
+    .object({
+      id: z.string(),
+      bytes: count,
+      records: count,
+      syncs: count,
+      sequence: count,
+      stored: count,
+      overflows: count,
+      failure: z.string().optional(),
+    })
+    .optional(),
   /** Sizes of the branch's objects as the last survey found them; absent before the first. */
   collection: z.object({
     storedBytes: count.optional(),
@@ -47,6 +62,23 @@ export const statusReport = z.object({
   following: z.object({ refreshedAgoMs: count, leaseAgoMs: count, manifest: count }).optional(),
   /** Tiers by name (memory, disk), each with its own numbers. */
   cache: z.record(z.string(), z.record(z.string(), z.number())),
+  /** What the NBD face has done; `open` connections are those of now. */
+  nbd: z
+    .object({
+      open: count,
+      connections: count,
+      reads: count,
+      writes: count,
+      flushes: count,
+      trims: count,
+      zeroes: count,
+      statuses: count,
+      caches: count,
+      errors: count,
+      bytesRead: count,
+      bytesWritten: count,
+    })
+    .optional(),
   faces: z.array(z.object({ kind: z.string(), uri: z.string() })),
 });
 
@@ -98,6 +130,16 @@ export const collectReport = z.object({
   pinnedBytes: count,
 });
 
+export const upgradeReport = z.object({
+  pid: count,
+  version: z.string(),
+  /** Connections that went on, and those that were closed. */
+  connections: count,
+  closed: count,
+  /** How long clients waited. */
+  waitedMs: count,
+});
+
 /** A line before the answer: how far it is. `total` is 0 while nobody knows. */
 export const progressReport = z.object({
   progress: z.object({ what: z.string(), done: count, total: count }),
@@ -133,5 +175,6 @@ export type SnapshotReport = z.output<typeof snapshotReport>;
 export type SnapshotUsageReport = z.output<typeof snapshotUsageReport>;
 export type BranchReport = z.output<typeof branchReport>;
 export type CollectReport = z.output<typeof collectReport>;
+export type UpgradeReport = z.output<typeof upgradeReport>;
 export type ProgressReport = z.output<typeof progressReport>;
 export type OnProgress = (what: string, done: number, total: number) => void;

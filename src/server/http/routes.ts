@@ -12,6 +12,7 @@ import type {
   SnapshotReport,
   SnapshotUsageReport,
   StatusReport,
+  UpgradeReport,
   VolumeReport,
   VolumeUsageReport,
 } from './report.ts';
@@ -41,6 +42,8 @@ export interface AdminService {
    * begun then goes on by itself.
    */
   collect(onProgress: OnProgress, signal: AbortSignal): Promise<CollectReport>;
+  /** Replaces the process that answers. */
+  upgrade(onProgress: OnProgress): Promise<UpgradeReport>;
 }
 
 export const STATUS_OF_KIND: Readonly<Record<StorageErrorKind, number>> = {
@@ -102,6 +105,7 @@ const ROUTES: readonly Route[] = [
     return service.createBranch(name, from);
   }),
   route('DELETE /branches/NAME', (service, { name }) => done(service.deleteBranch(name))),
+  route('POST /upgrade', (service, { onProgress }) => service.upgrade(onProgress)),
   route('POST /collection', (service, { onProgress, signal }) =>
     service.collect(onProgress, signal),
   ),

@@ -1,7 +1,7 @@
 // Answers the admin routes out of what the daemon runs: adds up the one status report from its
 // parts.
 
-import { isStorageError, messageOf } from '../../base/errors.ts';
+import { isStorageError, messageOf, StorageError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { Semaphore } from '../../base/semaphore.ts';
 import type { Meter, MeterSnapshot, RequestKind } from '../../objectstore/metered.ts';
@@ -13,6 +13,7 @@ import type {
   SnapshotUsageReport,
   StatusReport,
   StoreCounts,
+  UpgradeReport,
   VolumeReport,
   VolumeUsageReport,
 } from './report.ts';
@@ -20,7 +21,7 @@ import type { AdminService } from './routes.ts';
 
 /** What the service needs of the engine; the database has it. */
 export interface DatabaseSource {
-  /** Settles when everything before the call is durable. */
+  /** Settles when the store has everything before the call. */
   barrier(): void | Promise<void>;
   status(): Pick<
     StatusReport,
@@ -32,6 +33,7 @@ export interface DatabaseSource {
     | 'lagBytes'
     | 'lagSeconds'
     | 'barriers'
+    | 'journal'
     | 'collection'
     | 'following'
     | 'cache'
@@ -78,8 +80,14 @@ export interface ServiceParts {
   readonly log: Log;
   /** The snapshot that is served, if it is one. */
   readonly snapshot: string | undefined;
+  /** Absent: this process cannot be replaced. */
+  readonly upgrade?: ((onProgress: (what: string) => void) => Promise<UpgradeReport>) | undefined;
   /** Read at each call: faces are added as they begin to listen. */
   readonly faces: readonly { readonly kind: string; readonly uri: string }[];
+  /** Undefined before the NBD face listens. */
+  readonly nbd?: (() => StatusReport['nbd']) | undefined;
+  /** Undefined while the store answers. */
+  readonly outage?: (() => StatusReport['outage']) | undefined;
 }
 
 export function createAdminService(parts: ServiceParts): AdminService {
@@ -114,6 +122,8 @@ export function createAdminService(parts: ServiceParts): AdminService {
     async status() {
       const sized = await listVolumes();
       const { branch, epoch, durability, acknowledged, durable, ...rest } = database.status();
+      const nbd = parts.nbd?.();
+      const outage = parts.outage?.();
       return {
         version: parts.version,
         branch,
@@ -131,9 +141,12 @@ export function createAdminService(parts: ServiceParts): AdminService {
         })),
         store: storeReport(meter.snapshot()),
         barriers: rest.barriers,
+        ...(outage === undefined ? {} : { outage }),
+        ...(rest.journal === undefined ? {} : { journal: rest.journal }),
         collection: rest.collection,
         ...(rest.following === undefined ? {} : { following: rest.following }),
         cache: rest.cache,
+        ...(nbd === undefined ? {} : { nbd }),
         faces: [...parts.faces],
       };
     },
@@ -157,6 +170,12 @@ export function createAdminService(parts: ServiceParts): AdminService {
     createBranch: async (name, from) => database.roots.createBranch(name, from),
     deleteBranch: async (name) => database.roots.deleteBranch(name),
     collect,
+    async upgrade(onProgress) {
+      if (parts.upgrade === undefined) {
+        throw new StorageError('invalid', 'this server cannot be replaced while it runs');
+      }
+      return parts.upgrade((what) => onProgress(what, 0, 0));
+    },
   };
 }
 

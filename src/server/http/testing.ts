@@ -1,7 +1,7 @@
 // A service for tests of the admin socket: answers from memory, and does what a test tells it.
 
 import { StorageError } from '../../base/errors.ts';
-import type { CollectReport, StatusReport, VolumeUsageReport } from './report.ts';
+import type { CollectReport, StatusReport, UpgradeReport, VolumeUsageReport } from './report.ts';
 import type { AdminService } from './routes.ts';
 
 const COUNTS = { put: 1, get: 2, list: 3, head: 4, delete: 5, bytesUp: 6, bytesDown: 7 };
@@ -31,12 +31,22 @@ export const COLLECTED: CollectReport = {
   pinnedBytes: 6,
 };
 
+export const UPGRADED: UpgradeReport = {
+  pid: 1,
+  version: '2',
+  connections: 3,
+  closed: 4,
+  waitedMs: 5,
+};
+
 export interface FakeService extends AdminService {
   readonly asked: string[];
   /** What `flush` throws. */
   fail: unknown;
   /** What `collect` does. */
   onCollect: AdminService['collect'];
+  /** What `upgrade` does. */
+  onUpgrade: AdminService['upgrade'];
 }
 
 /** Volumes in a Map; remembers what it was asked. */
@@ -47,6 +57,7 @@ export function fakeService(): FakeService {
     asked,
     fail: undefined,
     onCollect: async () => COLLECTED,
+    onUpgrade: async () => UPGRADED,
     status: async () => STATUS,
     async flush() {
       asked.push('flush');
@@ -78,6 +89,7 @@ export function fakeService(): FakeService {
     },
     deleteBranch: async (name) => void asked.push(`delete branch ${name}`),
     collect: (onProgress, signal) => service.onCollect(onProgress, signal),
+    upgrade: (onProgress) => service.onUpgrade(onProgress),
   };
   return service;
 }

@@ -2,7 +2,8 @@
 //
 //   open ──(DISC, ABORT, end of input)──▶ finishing ──(nothing under way)──▶ ending ──▶ closed
 //     ├──────────────(stop: new requests are refused)──(nothing under way)─────▶ ending ──▶ closed
-//     └──────────────(protocol broken, socket lost)────────────────────────────────────▶ closed
+//     ├──────────────(protocol broken, socket lost)────────────────────────────────────▶ closed
+//     └─(freeze: no request is begun)──(all is answered and sent)──▶ at rest ──(release)─▶ closed
 //
 // - Input that arrives while a limit is reached is held, and the wire is paused; it goes on when a
 //   request is answered or bytes were sent. So a client that does not read its replies stops being
@@ -18,13 +19,15 @@ import { messageOf } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { BlockDevice, BlockDeviceDirectory } from '../../volume/block-device.ts';
 import type { BufferPool } from './buffer-pool.ts';
+import type { ByteBudget } from './byte-budget.ts';
 import type { NbdCounters } from './counters.ts';
 import { Executor } from './executor.ts';
 import { Handshake } from './handshake.ts';
 import { LINGER_MS, UNSENT_BYTES_MAX } from './limits.ts';
 import type { Phase, PhaseHost } from './phase.ts';
 import { ReplyStream } from './reply-stream.ts';
-import type { Session } from './session.ts';
+import type { ConnectionState, Session } from './session.ts';
+import type { ConnectionSecurity } from './tls-socket.ts';
 import { Transmission } from './transmission.ts';
 import type { Wire } from './wire.ts';
 
@@ -34,6 +37,10 @@ export interface ConnectionDeps {
   readonly counters: NbdCounters;
   readonly clock: Clock;
   readonly log: Log;
+  /** Payload in flight of all connections. */
+  readonly budget?: ByteBudget | undefined;
+  /** Absent: no TLS. Without TLS the client sees `directory`. */
+  readonly security?: ConnectionSecurity | undefined;
 }
 
 export interface ConnectionSettings {
@@ -42,6 +49,8 @@ export interface ConnectionSettings {
 }
 
 type State = 'open' | 'finishing' | 'ending' | 'closed';
+
+const CLEAR_BYTES = 'bytes in clear behind STARTTLS';
 
 export class Connection implements PhaseHost {
   readonly #deps: ConnectionDeps;
@@ -59,9 +68,21 @@ export class Connection implements PhaseHost {
   #endOfInput = false;
   #stopping = false;
   #lingering = false;
-  #cancelTimer: () => void;
+  /** STARTTLS was answered, and the TLS handshake is not over. */
+  #securing = false;
+  #secure = false;
+  #transmission: { readonly session: Session; readonly phase: Transmission } | undefined;
+  readonly #rest = Promise.withResolvers<void>();
+  #cancelTimer: () => void = () => {};
+  readonly #wake = (): void => this.#progress();
 
-  constructor(deps: ConnectionDeps, settings: ConnectionSettings, wire: Wire) {
+  /** With `resumed` it goes on where another process released it. */
+  constructor(
+    deps: ConnectionDeps,
+    settings: ConnectionSettings,
+    wire: Wire,
+    resumed?: { readonly session: Session; readonly pending: Buffer },
+  ) {
     this.#deps = deps;
     this.#wire = wire;
     this.#stream = new ReplyStream(wire, deps.pool, () => this.#progress());
@@ -69,8 +90,14 @@ export class Connection implements PhaseHost {
       directory: deps.directory,
       stream: this.#stream,
       host: this,
+      tls: deps.security?.mode ?? 'off',
     });
     this.#phase = handshake;
+    if (resumed !== undefined) {
+      this.enterTransmission(resumed.session);
+      this.receive(resumed.pending);
+      return;
+    }
     this.#cancelTimer = deps.clock.after(settings.handshakeMs, () =>
       this.fail('the handshake took too long'),
     );
@@ -83,15 +110,34 @@ export class Connection implements PhaseHost {
     return this.#done.promise;
   }
 
+  /** Over TLS, or about to be: its state lies in OpenSSL and cannot be given to another process. */
+  get secure(): boolean {
+    return this.#secure || this.#securing;
+  }
+
+  /** False while the handshake is not over. */
+  get negotiated(): boolean {
+    return this.#transmission !== undefined;
+  }
+
+  /** No request is under way: if it is not over and not at rest, the client is to blame. */
+  get idle(): boolean {
+    return this.#phase.idle;
+  }
+
   get blocked(): boolean {
     return (
-      this.#phase.full || this.#stream.unsentBytes >= UNSENT_BYTES_MAX || this.#state !== 'open'
+      this.#phase.full ||
+      this.#stream.unsentBytes >= UNSENT_BYTES_MAX ||
+      this.#state !== 'open' ||
+      this.#securing
     );
   }
 
   /** The next bytes from the client, owned by the connection from here on. */
   receive(chunk: Buffer): void {
     if (this.#state !== 'open') return;
+    if (this.#securing) return this.fail(CLEAR_BYTES);
     if (this.#held.length > 0) {
       this.#held.push(chunk);
       return;
@@ -99,6 +145,7 @@ export class Connection implements PhaseHost {
     this.#consume(chunk);
     this.#stream.flush();
     this.#endWhenIdle();
+    this.#restWhenIdle();
   }
 
   /** The client will send nothing more. What is held was sent before: it is still answered. */
@@ -115,6 +162,38 @@ export class Connection implements PhaseHost {
     this.#endWhenIdle();
   }
 
+  /**
+   * Begins no further request. Resolves true when every one that was begun is answered and the
+   * kernel has the answers, false when the connection is over. Only for one that is negotiated.
+   */
+  freeze(): Promise<boolean> {
+    assert(this.#transmission !== undefined, 'what is frozen is past the handshake');
+    this.#transmission.phase.freeze();
+    this.#restWhenIdle();
+    const rest = this.#rest.promise.then(() => this.#atRest);
+    return Promise.race([rest, this.done.then(() => false)]);
+  }
+
+  /**
+   * Gives the connection up: what another process needs to go on. Nothing may come from the wire
+   * any more. Undefined when it came to its end since it was at rest.
+   */
+  release(): ConnectionState | undefined {
+    if (!this.#atRest || this.#transmission === undefined) return undefined;
+    const { session, phase } = this.#transmission;
+    const { device, mode, allocationContext, aligned } = session;
+    const { name: exportName, sizeBytes } = device;
+    const pending = Buffer.concat([phase.partialHeader(), ...this.#held]);
+    this.closed();
+    return { exportName, sizeBytes, mode, allocationContext, aligned, pending };
+  }
+
+  /** Answers what was begun, drops what was not, closes. */
+  hangUp(): void {
+    this.finish();
+    this.#endWhenIdle();
+  }
+
   destroy(): void {
     this.#wire.destroy();
   }
@@ -125,6 +204,7 @@ export class Connection implements PhaseHost {
     this.#state = 'closed';
     this.#cancelTimer();
     this.#held = [];
+    this.#deps.budget?.forget(this.#wake);
     this.#closeWhenIdle();
   }
 
@@ -135,10 +215,37 @@ export class Connection implements PhaseHost {
     this.#device = session.device;
     const onSettled = (): void => this.#settled();
     const executor = new Executor(
-      { stream: this.#stream, pool, counters, log, onSettled },
+      { stream: this.#stream, pool, counters, log, budget: this.#deps.budget, onSettled },
       session,
     );
-    this.#phase = new Transmission({ session, executor, pool, host: this });
+    const phase = new Transmission({ session, executor, pool, host: this });
+    this.#phase = phase;
+    this.#transmission = { session, phase };
+  }
+
+  startTls(noZeroes: boolean): void {
+    const { security } = this.#deps;
+    assert(security !== undefined, 'TLS is offered only where it is configured');
+    // Whoever is on the wire may have put them there, to be taken for the client's own.
+    if (this.#held.length > 0) return this.fail(CLEAR_BYTES);
+    this.#securing = true;
+    this.#paused = false;
+    this.#phase.close();
+    this.#stream.flush();
+    security.start((directory) => {
+      this.#securing = false;
+      if (this.#state !== 'open') return;
+      this.#secure = true;
+      const handshake = new Handshake({
+        directory,
+        stream: this.#stream,
+        host: this,
+        tls: 'active',
+      });
+      handshake.resume(noZeroes);
+      if (this.#stopping) handshake.stop();
+      this.#phase = handshake;
+    });
   }
 
   finish(): void {
@@ -168,11 +275,19 @@ export class Connection implements PhaseHost {
     } finally {
       this.#consuming = false;
     }
+    if (at < chunk.length && this.#securing) return this.fail(CLEAR_BYTES);
     if (at < chunk.length && this.#state === 'open') {
       this.#held.unshift(chunk.subarray(at));
       if (!this.#paused) this.#wire.pause();
       this.#paused = true;
+      this.#awaitBudget();
     }
+  }
+
+  /** What holds this one may be the others' payloads: whoever frees them wakes it. */
+  #awaitBudget(): void {
+    const { budget } = this.#deps;
+    if (this.#paused && budget?.full === true) budget.whenFree(this.#wake);
   }
 
   /** A request that waited for the device has its reply in the stream. */
@@ -194,15 +309,32 @@ export class Connection implements PhaseHost {
     }
     if (this.#held.length === 0 && this.#state === 'open') {
       if (this.#endOfInput) this.#state = 'finishing';
-      else if (this.#paused) {
+      else if (this.#paused && !this.blocked) {
         this.#paused = false;
         this.#wire.resume();
       }
     }
+    this.#awaitBudget();
     this.#stream.flush();
     this.#endWhenIdle();
+    this.#restWhenIdle();
     this.#lingerWhenSent();
     this.#closeWhenIdle();
+  }
+
+  /** Frozen, and nothing of what was begun is left to do. */
+  get #atRest(): boolean {
+    return (
+      this.#transmission?.phase.atRest === true &&
+      this.#state === 'open' &&
+      this.#phase.idle &&
+      !this.#flushScheduled &&
+      this.#stream.unsentBytes === 0
+    );
+  }
+
+  #restWhenIdle(): void {
+    if (this.#atRest) this.#rest.resolve();
   }
 
   #endWhenIdle(): void {

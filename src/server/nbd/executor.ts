@@ -27,6 +27,7 @@ import { isStorageError, messageOf } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Extent, Maybe } from '../../volume/block-device.ts';
 import type { BufferPool } from './buffer-pool.ts';
+import type { ByteBudget } from './byte-budget.ts';
 import type { NbdCounters } from './counters.ts';
 import { EXTENTS_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_REQUESTS_MAX } from './limits.ts';
 import { Reader } from './reader.ts';
@@ -39,6 +40,8 @@ export interface ExecutorDeps {
   readonly pool: BufferPool;
   readonly counters: NbdCounters;
   readonly log: Log;
+  /** Payload in flight of all connections. Absent: only this one's own is limited. */
+  readonly budget?: ByteBudget | undefined;
   /** Called after a request that was in flight has been answered. */
   readonly onSettled: () => void;
 }
@@ -50,6 +53,7 @@ export class Executor {
   readonly #counters: NbdCounters;
   readonly #log: Log;
   readonly #onSettled: () => void;
+  readonly #budget: ByteBudget | undefined;
   readonly #extended: boolean;
   readonly #reader: Reader;
   readonly #loggedKinds = new Set<string>();
@@ -63,6 +67,7 @@ export class Executor {
     this.#counters = deps.counters;
     this.#log = deps.log;
     this.#onSettled = deps.onSettled;
+    this.#budget = deps.budget;
     this.#extended = session.mode === 'extended';
     this.#reader = new Reader(session, deps.stream, deps.pool);
   }
@@ -73,7 +78,11 @@ export class Executor {
 
   /** True when no further request may start. */
   get full(): boolean {
-    return this.#inFlight >= IN_FLIGHT_REQUESTS_MAX || this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX;
+    return (
+      this.#inFlight >= IN_FLIGHT_REQUESTS_MAX ||
+      this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX ||
+      this.#budget?.full === true
+    );
   }
 
   /**
@@ -209,6 +218,7 @@ export class Executor {
   ): Promise<void> {
     this.#inFlight += 1;
     this.#inFlightBytes += bytes;
+    this.#budget?.add(bytes);
     try {
       await work;
     } catch (error) {
@@ -217,6 +227,7 @@ export class Executor {
     if (pooled !== undefined) this.#pool.give(pooled);
     this.#inFlight -= 1;
     this.#inFlightBytes -= bytes;
+    this.#budget?.remove(bytes);
     this.#onSettled();
   }
 

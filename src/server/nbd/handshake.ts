@@ -4,7 +4,8 @@
 //   flags → option header → data → reply ┐      (data that are too long are dropped, then refused)
 //                 ↑──────────────────────┘
 //
-// EXPORT_NAME and GO open the device. STARTTLS is unsupported: the server runs in the NOTLS mode.
+// EXPORT_NAME and GO open the device. STARTTLS ends this handshake: a second one begins behind the
+// client's flags, over TLS, and knows nothing of what was negotiated in clear.
 
 import { messageOf, isStorageError } from '../../base/errors.ts';
 import { CONTEXT_BASE_ALLOCATION, INFO, OPTION, OPTION_REPLY } from '../../proto/nbd/constants.ts';
@@ -39,11 +40,21 @@ import type { ReplyMode } from './session.ts';
 
 const NOTHING = new Uint8Array(0);
 
+/** What a client may say before it has TLS where that is required. */
+const WITHOUT_TLS: ReadonlySet<number> = new Set([OPTION.startTls, OPTION.abort]);
+
 export interface HandshakeDeps {
   readonly directory: BlockDeviceDirectory;
   readonly stream: ReplyStream;
   readonly host: PhaseHost;
+  readonly tls: HandshakeTls;
 }
+
+/**
+ * `off`: it is not to be had; `offered`; `required`: without it the client gets nothing; `active`:
+ * it is in use.
+ */
+export type HandshakeTls = 'off' | 'offered' | 'required' | 'active';
 
 type Expecting = 'flags' | 'option' | 'data' | 'drain';
 
@@ -53,6 +64,7 @@ export class Handshake implements Phase {
   readonly #directory: BlockDeviceDirectory;
   readonly #stream: ReplyStream;
   readonly #host: PhaseHost;
+  readonly #tls: HandshakeTls;
   #expecting: Expecting = 'flags';
   #buffer = Buffer.alloc(CLIENT_FLAGS_BYTES);
   #filled = 0;
@@ -69,11 +81,18 @@ export class Handshake implements Phase {
     this.#directory = deps.directory;
     this.#stream = deps.stream;
     this.#host = deps.host;
+    this.#tls = deps.tls;
   }
 
   /** The server speaks first. */
   greet(): void {
     this.#stream.append(encodeGreeting());
+  }
+
+  /** Begins behind the client's flags, which were sent in clear. */
+  resume(noZeroes: boolean): void {
+    this.#noZeroes = noZeroes;
+    this.#expect('option', OPTION_HEADER_BYTES);
   }
 
   stop(): void {
@@ -167,9 +186,15 @@ export class Handshake implements Phase {
       if (this.#option === OPTION.exportName) return this.#fail('the server is shutting down');
       return this.#error(OPTION_REPLY.errShutdown, 'the server is shutting down');
     }
+    if (this.#tls === 'required' && !WITHOUT_TLS.has(this.#option)) {
+      if (this.#option === OPTION.exportName) return this.#fail('TLS is required');
+      return this.#error(OPTION_REPLY.errTlsRequired, 'this listener requires TLS');
+    }
     switch (this.#option) {
       case OPTION.exportName:
         return this.#exportName(data);
+      case OPTION.startTls:
+        return this.#startTls(data);
       case OPTION.abort:
         this.#reply(OPTION_REPLY.ack, NOTHING);
         this.#over = true;
@@ -226,6 +251,19 @@ export class Handshake implements Phase {
     this.#over = true;
     const allocationContext = this.#contextExport === device.name;
     this.#host.enterTransmission({ device, mode: this.#mode, allocationContext, aligned });
+  }
+
+  #startTls(data: Uint8Array): void {
+    if (!this.#expectNothing(data)) return;
+    if (this.#tls === 'off') {
+      return this.#error(OPTION_REPLY.errPolicy, 'TLS is not configured on this listener');
+    }
+    if (this.#tls === 'active') {
+      return this.#error(OPTION_REPLY.errInvalid, 'TLS is in use already');
+    }
+    this.#reply(OPTION_REPLY.ack, NOTHING);
+    this.#over = true;
+    this.#host.startTls(this.#noZeroes);
   }
 
   #list(data: Uint8Array): void {

@@ -9,6 +9,11 @@ export const IN_FLIGHT_REQUESTS_MAX = 256;
 /** Payload of those requests. One more payload (32 MiB) may be admitted just below the limit. */
 export const IN_FLIGHT_BYTES_MAX = 64 * MIB;
 /**
+ * The same payload, of all connections together: many clients must not add up to all memory. One
+ * payload may be admitted just below it.
+ */
+export const IN_FLIGHT_BYTES_TOTAL_MAX = 256 * MIB;
+/**
  * Reply bytes that the kernel has not taken yet. One more reply may be added just below the limit.
  */
 export const UNSENT_BYTES_MAX = 1 * MIB;

@@ -26,6 +26,8 @@ export interface PhaseHost {
   readonly blocked: boolean;
   /** The handshake is complete. */
   enterTransmission(session: Session): void;
+  /** STARTTLS was answered: what follows is a new handshake, over TLS. */
+  startTls(noZeroes: boolean): void;
   /** The client takes its leave: answer what is under way, then close. */
   finish(): void;
   /** The client broke the protocol, or asked for what has no error reply: disconnect. */

@@ -1,5 +1,6 @@
 // What the handshake settled for a connection, and the transmission flags that follow from it.
 
+import { StorageError } from '../../base/errors.ts';
 import {
   BLOCK_BYTES_MIN,
   COMMAND,
@@ -9,7 +10,7 @@ import {
 } from '../../proto/nbd/constants.ts';
 import { ERRNO } from '../../proto/nbd/errors.ts';
 import type { NbdRequest } from '../../proto/nbd/request.ts';
-import type { BlockDevice } from '../../volume/block-device.ts';
+import type { BlockDevice, BlockDeviceDirectory } from '../../volume/block-device.ts';
 
 /** simple < structured < extended: each can do what the one before can. */
 export type ReplyMode = 'simple' | 'structured' | 'extended';
@@ -25,6 +26,32 @@ export interface Session {
   readonly allocationContext: boolean;
   /** True when the client asked for, and so must obey, the block sizes. */
   readonly aligned: boolean;
+}
+
+/** What another process needs to go on with a connection, besides its socket. */
+export interface ConnectionState {
+  readonly exportName: string;
+  /** The export's size as the client was told it. */
+  readonly sizeBytes: number;
+  readonly mode: ReplyMode;
+  readonly allocationContext: boolean;
+  readonly aligned: boolean;
+  /** What the client has sent past its last whole request that was begun. */
+  readonly pending: Buffer;
+}
+
+/**
+ * The session that a released connection was in. Throws `notFound` when there is no such export,
+ * `invalid` when it is smaller than the client knows.
+ */
+export function resumeSession(directory: BlockDeviceDirectory, state: ConnectionState): Session {
+  const { exportName, sizeBytes, mode, allocationContext, aligned } = state;
+  const device = directory.open(exportName);
+  if (device.sizeBytes < sizeBytes) {
+    device.close();
+    throw new StorageError('invalid', `"${exportName}" has shrunk under its client`);
+  }
+  return { device, mode, allocationContext, aligned };
 }
 
 export function exportFlags(readOnly: boolean, mode: ReplyMode, statusPayload: boolean): number {

@@ -4,8 +4,15 @@ import type { Socket } from 'node:net';
 import type { Connection } from './connection.ts';
 import type { Wire } from './wire.ts';
 
-export function createSocketWire(socket: Socket): Wire {
+export interface SocketWire extends Wire {
+  /** From now on it is this socket, which has taken the first one over. */
+  replace(next: Socket): void;
+}
+
+export function createSocketWire(first: Socket): SocketWire {
+  let socket = first;
   return {
+    replace: (next) => void (socket = next),
     send(chunks, sent) {
       // The socket calls back also when it fails: buffers always come home.
       const last = chunks.length - 1;
@@ -30,11 +37,20 @@ export function createSocketWire(socket: Socket): Wire {
   };
 }
 
-/** Feeds `connection` from the socket until it closes. */
-export function attachSocket(socket: Socket, connection: Connection): void {
-  socket.on('data', (chunk: Buffer) => connection.receive(chunk));
-  socket.on('end', () => connection.receiveEnd());
+/**
+ * Feeds `connection` from the socket until it closes, or until the function that is returned is
+ * called.
+ */
+export function attachSocket(socket: Socket, connection: Connection): () => void {
+  const onData = (chunk: Buffer): void => connection.receive(chunk);
+  const onEnd = (): void => connection.receiveEnd();
+  socket.on('data', onData);
+  socket.on('end', onEnd);
   // A lost socket is an ordinary end; `close` always follows.
   socket.on('error', () => {});
   socket.on('close', () => connection.closed());
+  return () => {
+    socket.off('data', onData);
+    socket.off('end', onEnd);
+  };
 }

@@ -60,6 +60,7 @@ export class Transmission implements Phase {
   #drainBytes = 0;
   #refusal: Refusal | undefined;
   #stopping = false;
+  #frozen = false;
 
   constructor(deps: TransmissionDeps) {
     this.#session = deps.session;
@@ -75,7 +76,22 @@ export class Transmission implements Phase {
   }
 
   get full(): boolean {
-    return this.#executor.full;
+    return this.#executor.full || this.atRest;
+  }
+
+  /** Frozen, and between two requests: nothing more is taken. */
+  get atRest(): boolean {
+    return this.#frozen && this.#drainBytes === 0 && this.#payload === undefined;
+  }
+
+  /** From now on no request is begun; one whose payload is on its way is still read. */
+  freeze(): void {
+    this.#frozen = true;
+  }
+
+  /** The bytes of a header that is not complete. */
+  partialHeader(): Buffer {
+    return this.#header.subarray(0, this.#headerFilled);
   }
 
   /** From now on every new request is answered with ESHUTDOWN. */
