@@ -40,8 +40,8 @@ import { loadWires, nbdReport, nbdUri, startHttp } from './wires.ts';
 
 /** A request that takes longer than an attempt is not slow but lost. */
 function retrySettings({ timeout }: Settings) {
-  const read = { attemptTimeoutMs: 15_000, totalDeadlineMs: timeout.readMs };
-  const start = { totalDeadlineMs: 120_000 };
+  const read = { attemptTimeoutMs: 5_000, totalDeadlineMs: timeout.readMs };
+  const start = { attemptTimeoutMs: 5_000, totalDeadlineMs: 120_000 };
   return {
     attemptTimeoutMs: 30_000,
     totalDeadlineMs: timeout.writeMs,

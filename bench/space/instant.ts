@@ -5,16 +5,18 @@
 //   FILE]
 //                               [--serve FLAGS]
 //
-// Each step is a command, as people type it. A command that does nothing is timed too: what is
-// beyond it is the server's part. The report of what was asked makes requests of its own (it walks
-// the volumes' maps): they are told under `status alone`.
+// Each step is asked for over the admin socket, so that no command's start is timed. The report of
+// what was asked makes requests of its own (it walks the volumes' maps): they are told under
+// `status alone`.
 //
 //   fill ─ snapshot ─ overwrite some ─ branch from the snapshot ─ restore ─ read back ─ serve the
 //   branch ─ read back ─ delete the snapshot
 
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseSize } from '../../src/cli/size.ts';
-import { median, printTable } from '../device.ts';
+import { type AdminClient, createAdminClient } from '../../src/server/http/client.ts';
+import { printTable } from '../device.ts';
 import {
   type BenchServer,
   COMMON_OPTIONS,
@@ -30,7 +32,6 @@ import { describeCauses, requestsBetween, total } from './support/requests.ts';
 const BLOCK_BYTES = 65_536;
 const DEPTH = 8;
 const VERIFIED_BLOCKS = 1000;
-const IDLE_COMMANDS = 5;
 
 const { values } = parseArgs({
   options: {
@@ -44,8 +45,6 @@ const { values } = parseArgs({
 interface Step {
   readonly step: string;
   readonly ms: number;
-  /** Without what a command costs that does nothing. */
-  readonly beyondMs: number;
   readonly requests: number;
   readonly bucketBytes: number;
   readonly causes: string;
@@ -60,31 +59,18 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return taken() * 1000;
 }
 
-async function idleCommandMs(bench: BenchServer): Promise<number> {
-  const times: number[] = [];
-  for (let i = 0; i < IDLE_COMMANDS; i++) {
-    times.push(await timed(() => bench.server.command('flush')));
-  }
-  return median(times);
-}
-
-async function command(bench: BenchServer, idleMs: number, ...args: string[]): Promise<void> {
-  await step(bench, idleMs, args.join(' '), () => bench.server.command(...args));
-}
-
 async function step(
   bench: BenchServer,
-  idleMs: number,
   name: string,
-  work: () => Promise<unknown>,
+  work: (admin: AdminClient) => Promise<unknown>,
 ): Promise<void> {
   const before = await bench.status();
-  const ms = await timed(work);
+  const admin = createAdminClient(join(bench.server.stateDir, 'admin.sock'));
+  const ms = await timed(() => work(admin));
   const store = requestsBetween(before.store, (await bench.status()).store);
   steps.push({
     step: name,
     ms,
-    beyondMs: Math.max(0, ms - idleMs),
     requests: total(store),
     bucketBytes: bench.bucket.measure().bytes,
     // A comma would be a column of the CSV.
@@ -94,7 +80,7 @@ async function step(
 }
 
 /** Fills, and leaves the server with nothing to do. */
-async function prepare(bench: BenchServer): Promise<number> {
+async function prepare(bench: BenchServer): Promise<void> {
   const client = await bench.connect('disk');
   const filling = stopwatch();
   await fill(client, content, content.blocks);
@@ -102,10 +88,8 @@ async function prepare(bench: BenchServer): Promise<number> {
   await bench.server.command('flush');
   await bench.idle();
   progress(`instant: ${values.bytes} filled in ${seconds(filling())}`);
-  const idleMs = await idleCommandMs(bench);
-  await step(bench, 0, 'status alone', async () => {});
-  await command(bench, 0, 'flush');
-  return idleMs;
+  await step(bench, 'status alone', async () => {});
+  await step(bench, 'flush', (admin) => admin.flush());
 }
 
 async function overwrite(bench: BenchServer): Promise<void> {
@@ -129,45 +113,43 @@ async function verify(bench: BenchServer, what: string): Promise<void> {
 }
 
 async function run(bench: BenchServer): Promise<void> {
-  const idleMs = await prepare(bench);
+  await prepare(bench);
   try {
-    await command(bench, idleMs, 'snapshot', 'create', 'base');
+    await step(bench, 'snapshot create base', (admin) => admin.createSnapshot('base'));
     const recall = content.remember();
     await overwrite(bench);
-    await command(bench, idleMs, 'snapshot', 'create', 'second');
-    await command(bench, idleMs, 'branch', 'create', 'dev', '--from', 'base');
-    await command(bench, idleMs, 'restore', 'base');
+    await step(bench, 'snapshot create second', (admin) => admin.createSnapshot('second'));
+    await step(bench, 'branch create dev', (admin) => admin.createBranch('dev', 'base'));
+    await step(bench, 'restore base', (admin) => admin.restore('base'));
     recall();
     await verify(bench, 'restored');
-    await command(bench, idleMs, 'snapshot', 'delete', 'second');
+    await step(bench, 'snapshot delete second', (admin) => admin.deleteSnapshot('second'));
     await bench.server.stop();
     const readySeconds = await bench.restart(['--branch', 'dev']);
     say(`the branch is served ${seconds(readySeconds)} after its server was started`);
     await verify(bench, 'branch');
     await bench.server.stop();
     await bench.restart();
-    await command(bench, idleMs, 'branch', 'delete', 'dev');
-    await command(bench, idleMs, 'snapshot', 'delete', 'base');
+    await step(bench, 'branch delete dev', (admin) => admin.deleteBranch('dev'));
+    await step(bench, 'snapshot delete base', (admin) => admin.deleteSnapshot('base'));
     await verify(bench, 'without the snapshot');
   } finally {
-    report(idleMs);
+    report();
   }
   await writeCsv(values.csv, steps);
 }
 
-function report(idleMs: number): void {
+function report(): void {
   printTable(
-    ['step', 'took', 'beyond an idle command', 'requests', 'bucket', 'by cause'],
+    ['step', 'took', 'requests', 'bucket', 'by cause'],
     steps.map((one) => [
       one.step,
       `${one.ms.toFixed(0)} ms`,
-      `${one.beyondMs.toFixed(0)} ms`,
       String(one.requests),
       mib(one.bucketBytes),
       one.causes,
     ]),
   );
-  say(`a command that does nothing: ${idleMs.toFixed(0)} ms`);
 }
 
 await withBenchServer(

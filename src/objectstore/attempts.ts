@@ -25,6 +25,8 @@ const RETRY_AFTER_MS_MAX = 30_000;
 export interface AttemptLimits {
   /**
    * An attempt that has not ended by then is given up and tried again. For a listing: each page.
+   * With a shorter one by cause, it doubles with each attempt up to the general one: one request
+   * that was lost costs little, and a store that is slow is not given up again and again.
    */
   readonly attemptTimeoutMs: number;
   /** No attempt begins or goes on past this, counted from the first; may be Infinity. */
@@ -80,7 +82,10 @@ export class Attempts {
   /** An attempt begins now; gives how long it may take. */
   begin(): number {
     this.#attemptStartedMs = this.#state.settings.clock.monotonicMs();
-    return Math.max(1, Math.min(this.#limits.attemptTimeoutMs, this.#remainingMs()));
+    const { attemptTimeoutMs: first } = this.#limits;
+    const most = Math.max(first, this.#state.settings.attemptTimeoutMs);
+    const patience = Math.min(most, first * 2 ** Math.min(this.#failures, BACKOFF_DOUBLINGS_MAX));
+    return Math.max(1, Math.min(patience, this.#remainingMs()));
   }
 
   succeeded(): void {

@@ -45,6 +45,35 @@ describe('a store that fails', () => {
     await rejectsWith(pending, 'unavailable');
   });
 
+  it('gets more time with each attempt, up to what any request gets', async () => {
+    let attempts = 0;
+    const { store, clock } = bench(
+      (inner) => ({
+        ...inner,
+        head(_key, o) {
+          attempts += 1;
+          return never(o.signal);
+        },
+      }),
+      {
+        attemptTimeoutMs: 800,
+        baseDelayMs: 0,
+        byCause: { lookup: { attemptTimeoutMs: 100, totalDeadlineMs: 2400 } },
+      },
+    );
+    let ended = false;
+    const pending = rejectsWith(store.head('k', { cause: 'lookup' }), 'unavailable').then(() => {
+      ended = true;
+    });
+    while (!ended) {
+      clock.advance(20);
+      for (let i = 0; i < 20; i++) await Promise.resolve();
+    }
+    await pending;
+    // 100 + 200 + 400 + 800 + 800, and what is left.
+    assert.ok(attempts >= 5 && attempts <= 6, `${attempts} attempts`);
+  });
+
   it('is left alone for as long as it asks, within reason', async () => {
     const asked = async (retryAfterMs: number, totalDeadlineMs: number): Promise<number> => {
       const slowDown = new StorageError('unavailable', 'slow down', { retryAfterMs });
