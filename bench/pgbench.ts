@@ -127,9 +127,10 @@ const base = stacks.find(({ name }) => name === 'memory');
 for (const { name, tps, asked } of stacks) {
   const ratios = tps.map((one, i) => one / (base?.tps[i] ?? NaN));
   const puts = asked.map(({ put }) => put);
+  const each = ratios.map((one) => one.toFixed(2)).join(', ');
   process.stdout.write(
-    `${name.padEnd(8)} median ${median(tps).toFixed(0)} TPS, ${median(ratios).toFixed(2)}× of memory ` +
-      `(${ratios.map((one) => one.toFixed(2)).join(', ')}), ${median(puts)} PUT\n`,
+    `${name.padEnd(8)} median ${median(tps).toFixed(0)} TPS, ` +
+      `${median(ratios).toFixed(2)}× of memory (${each}), ${median(puts)} PUT\n`,
   );
 }
 

@@ -10,7 +10,7 @@ import { runChecks } from './check.ts';
 import { ensureDebianPackages } from './debian-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-const ALL = ['src', 'scripts', 'sim', 'test'].map((folder) => `${folder}/**/*.test.ts`);
+const ALL = ['src', 'scripts', 'sim', 'fuzz', 'test'].map((folder) => `${folder}/**/*.test.ts`);
 
 /** Test files at one time: several start servers and databases of their own. */
 const CONCURRENCY_MAX = 4;

@@ -29,7 +29,7 @@ const ENTRY_POINTS = [
   /^src\/cli\/(main|quickstart)\.ts$/,
   /^(sim|bench)\/main\.ts$/,
   /^bench\/(space\/)?[a-z-]+\.ts$/,
-  /^fuzz\/nbd\.ts$/,
+  /^fuzz\/main\.ts$/,
   /^scripts\/[^/]+\.ts$/,
   /^examples\//,
   /\/fixtures\/.*generate\.ts$/,

@@ -11,7 +11,8 @@
 //   twice       lands, the reply arrives, and the request lands once more, long after
 //   truncated   lands, and the reply holds the beginning of the bytes
 //
-// In an outage all requests, or nearly all, are refused, throttled or hung: each outage has its way.
+// In an outage all requests, or nearly all, are refused, throttled or hung: each outage has its
+// way.
 
 import type { Dice } from './dice.ts';
 import type { World } from './world.ts';

@@ -350,10 +350,14 @@ async function noteSeen(seen: Seen, database: Database, log: Log): Promise<void>
 function every(clock: Clock, ms: number, work: () => Promise<void>): () => void {
   let cancel = (): void => {};
   let stopped = false;
-  const next = (): void => {
-    if (!stopped) cancel = clock.after(ms, () => void work().then(next));
+  const arm = (): void => {
+    cancel = clock.after(ms, () => void tick());
   };
-  next();
+  const tick = async (): Promise<void> => {
+    await work();
+    if (!stopped) arm();
+  };
+  arm();
   return () => {
     stopped = true;
     cancel();

@@ -9,11 +9,18 @@ import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { StorageError } from '../base/errors.ts';
-import type { FoundBranch } from '../engine/db.ts';
 import { errorCode } from '../objectstore/directory-errors.ts';
 
 const count = z.number().int().nonnegative();
 const schema = z.record(z.string(), z.object({ epoch: count, manifest: count }));
+
+/** What the engine found before it claimed an epoch. */
+export interface SeenBranch {
+  readonly storeId: string;
+  readonly branch: string;
+  readonly epoch: number;
+  readonly manifest: number;
+}
 
 export class Seen {
   readonly #path: string;
@@ -27,16 +34,16 @@ export class Seen {
   }
 
   /** `corrupt` when the store shows less than was seen, unless that is accepted. */
-  check({ storeId, branch, epoch, manifest }: FoundBranch, accepted: boolean): void {
+  check({ storeId, branch, epoch, manifest }: SeenBranch, accepted: boolean): void {
     this.#key = `${storeId}/${branch}`;
     const before = this.#branches[this.#key];
     if (before === undefined || accepted) return;
     if (epoch >= before.epoch && manifest >= before.manifest) return;
     throw new StorageError(
       'corrupt',
-      `the store shows epoch ${epoch} and manifest ${manifest} of the branch, but this machine has ` +
-        `seen epoch ${before.epoch} and manifest ${before.manifest}: the bucket was rolled back, or ` +
-        'is an old copy. If that is meant, start once with --accept-rollback',
+      `the store shows epoch ${epoch} and manifest ${manifest} of the branch, but this machine ` +
+        `has seen epoch ${before.epoch} and manifest ${before.manifest}: the bucket was rolled ` +
+        'back, or is an old copy. If that is meant, start once with --accept-rollback',
     );
   }
 

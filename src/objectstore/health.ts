@@ -1,7 +1,8 @@
 // Whether the store answers at all, as seen from the attempts that retry.ts makes.
 //
 //     attempt fails ──▶ a streak: failures in a row, since when nothing got through
-//                          └─ FAILURES_MIN of them, over AFTER_MS: an outage began ──▶ listeners, log
+//                          └─ FAILURES_MIN of them, over AFTER_MS: an outage began ──▶ listeners,
+//                          log
 //     attempt is answered ──▶ the streak is over, and the outage with it ──▶ listeners, log
 //
 // One event when an outage begins and one when it ends, however many requests it met. An answer is

@@ -6,7 +6,7 @@
 //     answers          each first success 0.2, each retried one 1,          an errors' rate of 30 %
 //                      and `retriesPerSecond`                               costs no throughput
 //     is out           `probesPerSecond`                                    one probe at a time
-//     is back          each success `perRecovery`, until a failure          those who wait go, twice
+//     is back          each success `perRecovery`, until a failure         those who wait go, twice
 //                                                                           as many each round trip
 //
 // With an empty bucket retries wait in line, never fail: first those that somebody waits for. Time
@@ -144,7 +144,9 @@ export class RetryBudget {
     }
   }
 
-  /** Serves those who wait as tokens trickle in. Its sleep also keeps the process alive for them. */
+  /**
+   * Serves those who wait as tokens trickle in. Its sleep also keeps the process alive for them.
+   */
   async #pump(): Promise<void> {
     this.#isPumping = true;
     while (this.waiting > 0) {

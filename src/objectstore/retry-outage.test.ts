@@ -90,7 +90,7 @@ describe('a store that fails', () => {
     assert.equal(await asked(-5000, 20_000), 0);
   });
 
-  it('gets one attempt a second from all who wait for it, and all of them once it is back', async () => {
+  it('gets one attempt a second from all who wait, and all of them once it is back', async () => {
     const attempts: number[] = [];
     let isOut = true;
     const { store, clock, memory } = bench(
@@ -128,7 +128,7 @@ describe('a store that fails', () => {
     assert.equal(store.health.status().consecutiveFailures, 0);
   });
 
-  it('is out when it refuses our credentials, and not when it says that there is nothing', async () => {
+  it('is out when it refuses our credentials, not when it says there is nothing', async () => {
     const failures = [new StorageError('denied', 'no'), new StorageError('notFound', 'none')];
     const failing: boolean[] = [];
     for (const error of failures) {

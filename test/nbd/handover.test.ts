@@ -68,7 +68,9 @@ for (const mode of ['simple', 'structured', 'extended'] as const) {
     const gaps = fc.record({
       blocks: fc.integer({ min: 1, max: 40 }),
       writes: fc.integer({ min: 1, max: 12 }),
-      /** The server is replaced so far into the stream: so many writes and bytes, often a header's. */
+      /**
+       * The server is replaced so far into the stream: so many writes and bytes, often a header's.
+       */
       cut: fc.tuple(
         fc.nat({ max: 11 }),
         fc.oneof(fc.nat({ max: 36 }), fc.nat({ max: 40 * BLOCK })),

@@ -117,7 +117,8 @@ export function decodeJournalHeader(
   }
   const cipher = cipherFromId(page[10]!);
   const sealedBytes = view.getUint32(12, true);
-  if (sealedBytes > JOURNAL_PAGE_BYTES - 32) {
+  const rest = page.subarray(32 + Math.min(sealedBytes, JOURNAL_PAGE_BYTES), JOURNAL_PAGE_BYTES);
+  if (page[11] !== 0 || sealedBytes > JOURNAL_PAGE_BYTES - 32 || rest.some((byte) => byte !== 0)) {
     throw new StorageError('corrupt', `${what} has a header that makes no sense`);
   }
   const seal = journalSeal(keyring, branch, page.slice(16, 16 + SALT_BYTES), cipher);

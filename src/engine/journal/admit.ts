@@ -29,7 +29,8 @@ export function admitHolding(
         'fenced',
         `the local journal holds ${one.lastSequence - one.stored} commits, acknowledged in epoch ` +
           `${one.epoch}, that the store may lack, and the branch has gone on without it (epoch ` +
-          `${epoch}): save them with "varve journal export", or drop them with "varve journal discard"`,
+          `${epoch}): save them with "varve journal export", or drop them with "varve journal ` +
+          'discard"',
       );
     }
     const mine = found.some((one) => one.id === journal?.id);
@@ -42,7 +43,7 @@ function heldError({ host, id }: JournalName): StorageError {
   return new StorageError(
     'fenced',
     `the branch is written with a journal on ${host} (${id.slice(0, 8)}), which holds ` +
-      'acknowledged changes that the store may lack and is not here: start the server there, or go ' +
-      'on without them with --abandon-journal',
+      'acknowledged changes that the store may lack and is not here: start the server there, or ' +
+      'go on without them with --abandon-journal',
   );
 }

@@ -241,7 +241,8 @@ function lost(name: string, first: number, last: number): StorageError {
   const which = first === last ? `record ${first}` : `records ${first} to ${last}`;
   return new StorageError(
     'corrupt',
-    `${which} of the journal ${name} cannot be read, but later ones can: acknowledged changes are ` +
-      'damaged. "varve journal inspect" says what is there, "varve journal discard" goes on without',
+    `${which} of the journal ${name} cannot be read, but later ones can: acknowledged changes ` +
+      'are damaged. "varve journal inspect" says what is there, and "varve journal discard" ' +
+      'goes on without',
   );
 }

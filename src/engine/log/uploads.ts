@@ -105,7 +105,9 @@ export class Uploads {
     return this.#queue;
   }
 
-  /** The upload owns its failures: it ends when the object is there, or when the log has stopped. */
+  /**
+   * The upload owns its failures: it ends when the object is there, or when the log has stopped.
+   */
   add(closed: Closed): void {
     this.#queue.push(closed);
     this.#held.set(closed.segment, closed);

@@ -1,5 +1,5 @@
-// Those who wait for segments, or for records of the journal, to become durable: barriers, which are
-// told when the store fails, and the flush of the memtable, which goes on waiting.
+// Those who wait for segments, or for records of the journal, to become durable: barriers, which
+// are told when the store fails, and the flush of the memtable, which goes on waiting.
 
 interface Waiter {
   readonly segment: number;

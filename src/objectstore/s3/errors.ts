@@ -109,7 +109,8 @@ export function responseError(request: FailedRequest, response: FailedResponse):
 }
 
 /**
- * RFC 9110 §10.2.3: a number of seconds, or an HTTP date. Undefined when there is none, or nonsense.
+ * RFC 9110 §10.2.3: a number of seconds, or an HTTP date. Undefined when there is none, or
+ * nonsense.
  */
 function retryAfterMs(response: FailedResponse, nowUnixMs: number): number | undefined {
   const header = response.headers['retry-after'];

@@ -1,5 +1,5 @@
-// One upgrade at a time, asked for by a signal or over the admin socket, and what a stop means while
-// one is under way.
+// One upgrade at a time, asked for by a signal or over the admin socket, and what a stop means
+// while one is under way.
 //
 //   idle ──upgrade──▶ preparing ──▶ handing over ──▶ replaced
 //     ◀───(failed, or stop)──┘            └──(failed)──▶ `replaced` rejects: the server has stopped

@@ -126,12 +126,17 @@ function tell(response: ServerResponse, progress: ProgressReport['progress']): v
 async function readJson(request: IncomingMessage): Promise<unknown> {
   const parts: Buffer[] = [];
   let length = 0;
-  for await (const part of request as AsyncIterable<Buffer>) {
-    length += part.length;
-    if (length > BODY_BYTES_MAX) {
-      throw new StorageError('invalid', `the body is longer than ${BODY_BYTES_MAX} bytes`);
+  try {
+    for await (const part of request as AsyncIterable<Buffer>) {
+      length += part.length;
+      if (length > BODY_BYTES_MAX) {
+        throw new StorageError('invalid', `the body is longer than ${BODY_BYTES_MAX} bytes`);
+      }
+      parts.push(part);
     }
-    parts.push(part);
+  } catch (cause) {
+    if (!request.destroyed || cause instanceof StorageError) throw cause;
+    throw new StorageError('aborted', 'the client left within its request', { cause });
   }
   if (length === 0) return undefined;
   try {

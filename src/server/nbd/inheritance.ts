@@ -86,7 +86,10 @@ export async function adoptListener(
   return server;
 }
 
-/** Those of `all` for these addresses, in their order; undefined where there is none. Closes the others. */
+/**
+ * Those of `all` for these addresses, in their order; undefined where there is none. Closes the
+ * others.
+ */
 export function takeListeners(
   all: readonly ListenerHandle[],
   addresses: readonly NbdAddress[],

@@ -1,0 +1,181 @@
+// Feeds one client's bytes to the connection's state machine, over a wire in memory, on a device
+// whose calls settle at random, or fail. Checked after every stream:
+//
+//   - nothing throws, and the connection ends when its input has ended (no hang, no leaked handle);
+//   - the limits hold: requests under way, bytes that the wire has not taken, buffers handed out by
+//     the pool.
+
+import { StorageError } from '../../src/base/errors.ts';
+import type { Log } from '../../src/base/log.ts';
+import type { Rng } from '../../src/base/rng.ts';
+import { systemClock } from '../../src/base/system.ts';
+import { BufferPool } from '../../src/server/nbd/buffer-pool.ts';
+import { Connection } from '../../src/server/nbd/connection.ts';
+import { createCounters } from '../../src/server/nbd/counters.ts';
+import { IN_FLIGHT_REQUESTS_MAX, UNSENT_BYTES_MAX } from '../../src/server/nbd/limits.ts';
+import type { Wire } from '../../src/server/nbd/wire.ts';
+import {
+  createMemoryVolume,
+  memoryDirectory,
+  type MemoryVolume,
+} from '../../test/support/memory-device.ts';
+import { expect } from '../target.ts';
+import { chance, pick, upTo, VOLUME_BYTES } from './generate.ts';
+
+const MIB = 1024 * 1024;
+/** The largest reply there can be: a whole volume, its header, and what was packed beside it. */
+const REPLY_BYTES_MAX = VOLUME_BYTES + MIB;
+const POOL_BYTES = 8 * MIB;
+/** Turns that a connection may take to end once its input has; each settles all that waits. */
+const TURNS_MAX = 20_000;
+
+class TrackingPool extends BufferPool {
+  outBytes = 0;
+
+  override take(bytes: number): Buffer {
+    const buffer = super.take(bytes);
+    this.outBytes += buffer.length;
+    return buffer;
+  }
+
+  override give(buffer: Buffer): void {
+    this.outBytes -= buffer.length;
+    super.give(buffer);
+  }
+}
+
+interface World {
+  readonly wire: Wire;
+  readonly sent: Buffer[];
+  readonly waiting: (() => void)[];
+  unsentBytes: number;
+  mostUnsentBytes: number;
+  paused: boolean;
+  over: boolean;
+}
+
+function createWorld(): World {
+  const world: World = {
+    sent: [],
+    waiting: [],
+    unsentBytes: 0,
+    mostUnsentBytes: 0,
+    paused: false,
+    over: false,
+    wire: {
+      send(chunks, sent) {
+        const bytes = chunks.reduce((sum, one) => sum + one.length, 0);
+        world.unsentBytes += bytes;
+        world.mostUnsentBytes = Math.max(world.mostUnsentBytes, world.unsentBytes);
+        world.waiting.push(() => {
+          world.unsentBytes -= bytes;
+          world.sent.push(Buffer.concat(chunks));
+          sent();
+        });
+      },
+      pause: () => (world.paused = true),
+      resume: () => (world.paused = false),
+      end: () => (world.over = true),
+      destroy: () => (world.over = true),
+    },
+  };
+  return world;
+}
+
+/** Calls of the device that wait to be settled, at random. */
+class Gate {
+  readonly #rng: Rng;
+  readonly #waiting: (() => void)[] = [];
+  #underWay = 0;
+  mostUnderWay = 0;
+
+  constructor(rng: Rng, volume: MemoryVolume) {
+    this.#rng = rng;
+    const slow = pick(rng, [0, 0.1, 0.9]);
+    volume.gate = () => (chance(rng, slow) ? this.#wait() : undefined);
+  }
+
+  settleSome(): void {
+    const some = this.#waiting.splice(0, upTo(this.#rng, this.#waiting.length + 1));
+    for (const one of some) one();
+  }
+
+  #wait(): Promise<void> {
+    this.#underWay += 1;
+    this.mostUnderWay = Math.max(this.mostUnderWay, this.#underWay);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.push(() => {
+      this.#underWay -= 1;
+      if (chance(this.#rng, 0.1)) reject(new StorageError('unavailable', 'planted'));
+      else resolve();
+    });
+    return promise;
+  }
+}
+
+/** What the server sent. `intact`: the client keeps to the protocol, and must not be dropped. */
+export async function converse(rng: Rng, bytes: Uint8Array, intact: boolean): Promise<Buffer> {
+  const volume = createMemoryVolume('disk', VOLUME_BYTES);
+  const gate = new Gate(rng, volume);
+  const bugs: unknown[] = [];
+  const note = (event: string, fields?: unknown): void => {
+    if (event === 'nbd.connection.bug') bugs.push(fields);
+    if (event === 'nbd.connection.failed' && intact) bugs.push(fields);
+    if (event === 'nbd.request.failed' && JSON.stringify(fields).includes('"bug"'))
+      bugs.push(fields);
+  };
+  const log: Log = { debug: note, info: note, warn: note, error: note };
+  const pool = new TrackingPool(POOL_BYTES);
+  const world = createWorld();
+  const deps = {
+    directory: memoryDirectory([volume]),
+    pool,
+    counters: createCounters(),
+    clock: { ...systemClock, after: () => () => {} },
+    log,
+  };
+  const connection = new Connection(deps, { handshakeMs: 1 }, world.wire);
+  await feed(rng, connection, world, gate, bytes);
+  expect(bugs.length === 0, `no bug was met: ${JSON.stringify(bugs)}`);
+  expect(volume.openHandles === 0, 'the handle is closed');
+  expect(pool.outBytes === 0, `every buffer is back (${pool.outBytes} bytes are not)`);
+  expect(gate.mostUnderWay <= IN_FLIGHT_REQUESTS_MAX, 'requests under way are bounded');
+  expect(world.mostUnsentBytes <= UNSENT_BYTES_MAX + REPLY_BYTES_MAX, 'unsent bytes are bounded');
+  return Buffer.concat(world.sent);
+}
+
+async function feed(
+  rng: Rng,
+  connection: Connection,
+  world: World,
+  gate: Gate,
+  bytes: Uint8Array,
+): Promise<void> {
+  let done = false;
+  void connection.done.then(() => (done = true));
+  let at = 0;
+  let ended = false;
+  let closed = false;
+  for (let turn = 0; !done; turn++) {
+    expect(turn < TURNS_MAX, 'a connection ends when its input has ended');
+    // A socket that was paused may still deliver what it had read.
+    const flows = !world.paused || chance(rng, 0.01);
+    if (!world.over && flows && at < bytes.length) {
+      const next = Math.min(bytes.length, at + 1 + upTo(rng, pick(rng, [10, 3000, 65_536])));
+      connection.receive(Buffer.from(bytes.subarray(at, next)));
+      at = next;
+    } else if (!world.over && !world.paused && !ended) {
+      ended = true;
+      connection.receiveEnd();
+    }
+    const sent = world.waiting.splice(0, chance(rng, 0.7) ? world.waiting.length : 0);
+    for (const one of sent) one();
+    gate.settleSome();
+    if (world.over && world.waiting.length === 0 && !closed) {
+      closed = true;
+      connection.closed();
+    }
+    await systemClock.yieldTurn();
+  }
+  for (const one of world.waiting.splice(0)) one();
+}

@@ -1,0 +1,252 @@
+// HTTP as it comes over a socket: the answers of an S3 server, the answers of an admin server, and
+// the requests to ours. Each input is what one connection says, as it is, and then it ends.
+//
+// A socket costs a hundred times what a decoder does. The decoders behind have targets of their
+// own; here it is the way there that is looked at: framing, headers, lengths that lie.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/system.ts';
+import { type LogFields, silentLog } from '../../src/base/log.ts';
+import type { StorageErrorKind } from '../../src/base/errors.ts';
+import type { ObjectStore } from '../../src/objectstore/object-store.ts';
+import { staticCredentials } from '../../src/objectstore/s3/credentials.ts';
+import { createS3Store } from '../../src/objectstore/s3/s3-store.ts';
+import { type AdminServer, createAdminServer } from '../../src/server/http/admin.ts';
+import { createAdminClient } from '../../src/server/http/client.ts';
+import { fakeService, STATUS } from '../../src/server/http/testing.ts';
+import { expect, Finding, type Target } from '../target.ts';
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** Says `answer` to whoever asks, once something was asked, and ends the connection. */
+class Parrot {
+  readonly #sockets = new Set<Socket>();
+  readonly #server: Server;
+  answer: Uint8Array = new Uint8Array(0);
+
+  constructor() {
+    this.#server = createServer((socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+      socket.on('error', () => {});
+      socket.once('data', () => socket.end(this.answer));
+    });
+  }
+
+  listen(path?: string): Promise<number> {
+    return new Promise((resolve) => {
+      const listening = (): void => {
+        const address = this.#server.address();
+        resolve(typeof address === 'object' && address !== null ? address.port : 0);
+      };
+      if (path === undefined) this.#server.listen(0, '127.0.0.1', listening);
+      else this.#server.listen(path, listening);
+    });
+  }
+
+  close(): void {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+function reply(status: string, headers: readonly string[], body: string): string {
+  const lines = [`HTTP/1.1 ${status}`, ...headers, `content-length: ${body.length}`, '', body];
+  return lines.join('\r\n');
+}
+
+const HTTP_WORDS: readonly string[] = [
+  '\r\n',
+  'HTTP/1.1 200 OK\r\n',
+  'HTTP/1.1 206 Partial\r\n',
+  'HTTP/1.1 100 Continue\r\n\r\n',
+  'HTTP/1.1 304 X\r\n',
+  'HTTP/1.1 404 X\r\n',
+  'transfer-encoding: chunked\r\n',
+  '0\r\n\r\n',
+  'content-length: 5\r\n',
+  'content-length: 99999999999\r\n',
+  'connection: close\r\n',
+  'content-range: bytes 0-4/9\r\n',
+  'x-amz-checksum-crc32: AAAAAA==\r\n',
+  'fffffff1\r\n',
+];
+
+function s3Target(): Target {
+  let parrot = new Parrot();
+  let store: ObjectStore | undefined;
+  const open = async (): Promise<ObjectStore> => {
+    parrot = new Parrot();
+    const port = await parrot.listen();
+    return createS3Store({
+      bucket: 'bucket',
+      endpoint: `http://127.0.0.1:${port}`,
+      region: 'here',
+      addressing: 'path',
+      credentials: staticCredentials({ accessKeyId: 'a', secretAccessKey: 'b' }),
+      clock: systemClock,
+      log: silentLog,
+      requestTimeoutMs: 1500,
+    });
+  };
+  const list =
+    '<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>p/a</Key><Size>3</Size>' +
+    '</Contents></ListBucketResult>';
+  const ask = async (to: ObjectStore, what: number): Promise<void> => {
+    const options = { cause: 'open' } as const;
+    if (what === 0) {
+      const { bytes, objectBytes } = await to.get('p/a', undefined, options);
+      expect(bytes.length === objectBytes, 'the whole of an object');
+    } else if (what === 1) {
+      const { bytes } = await to.get('p/a', { start: 2, end: 7 }, options);
+      expect(bytes.length <= 5, 'no more than what was asked for');
+    } else if (what === 2) {
+      const { bytes } = await to.get('p/a', { suffix: 6 }, options);
+      expect(bytes.length <= 6, 'no more than what was asked for');
+    } else if (what === 3) {
+      await to.head('p/a', options);
+    } else if (what === 4) {
+      for await (const page of to.list('p/', options)) {
+        // A page that says that there is more is followed by itself, for ever.
+        if (page.length >= 0) break;
+      }
+    } else if (what === 5) await to.delete('p/a', options);
+    else await to.putIfAbsent('p/a', [encode('body')], options);
+  };
+  const kinds: StorageErrorKind[] = ['unavailable', 'invalid', 'notFound', 'denied', 'exists'];
+  return {
+    name: 's3-http',
+    kinds: [...kinds, 'noSpace'],
+    words: [...HTTP_WORDS, '<Error><Code>', 'NoSuchKey', '</Code></Error>'],
+    memoryBytes: 64 * 1024 * 1024,
+    seeds: () => [
+      Uint8Array.of(0, ...encode(reply('200 OK', ['x-amz-checksum-crc32: qqqqqg=='], 'hello'))),
+      Uint8Array.of(0, ...encode(reply('200 OK', ['etag: "x"'], 'hello'))),
+      Uint8Array.of(1, ...encode(reply('206 P', ['content-range: bytes 2-6/9'], 'hello'))),
+      Uint8Array.of(2, ...encode(reply('206 P', ['Content-Range: bytes 3-8/9'], 'hello!'))),
+      Uint8Array.of(2, ...encode(reply('416 X', [], ''))),
+      Uint8Array.of(3, ...encode(reply('200 OK', ['connection: close'], ''))),
+      Uint8Array.of(4, ...encode(reply('200 OK', [], list))),
+      Uint8Array.of(5, ...encode('HTTP/1.1 204 No Content\r\n\r\n')),
+      Uint8Array.of(6, ...encode(reply('412 X', [], '<Error><Code>x</Code></Error>'))),
+    ],
+    async run(input) {
+      store ??= await open();
+      parrot.answer = input.subarray(1);
+      await ask(store, (input[0] ?? 0) % 7);
+    },
+    async close() {
+      await store?.close();
+      store = undefined;
+      parrot.close();
+    },
+  };
+}
+
+function adminClientTarget(): Target {
+  let parrot = new Parrot();
+  let folder: string | undefined;
+  let client = createAdminClient('');
+  const open = async (): Promise<string> => {
+    const made = mkdtempSync(join(tmpdir(), 'varve-fuzz-'));
+    parrot = new Parrot();
+    await parrot.listen(join(made, 's'));
+    client = createAdminClient(join(made, 's'));
+    return made;
+  };
+  const json = (value: unknown): string =>
+    reply('200 OK', ['content-type: application/json'], JSON.stringify(value));
+  const news = JSON.stringify({ progress: { what: 'x', done: 1, total: 2 } });
+  const refused = JSON.stringify({ error: { kind: 'notFound', message: 'no such' } });
+  return {
+    name: 'admin-client',
+    // Whatever kind the answer names is passed on.
+    kinds: [
+      ...(['notFound', 'exists', 'invalid', 'corrupt', 'fenced', 'wrongKey', 'readOnly'] as const),
+      ...(['denied', 'unavailable', 'noSpace', 'aborted'] as const),
+    ],
+    words: [...HTTP_WORDS, '{"progress":', '"error":{"kind":', '"__proto__"', '}\n', '1e999'],
+    seeds: () => [
+      Uint8Array.of(0, ...encode(json(STATUS))),
+      Uint8Array.of(1, ...encode(json({ volumes: [] }))),
+      Uint8Array.of(2, ...encode(reply('200 OK', [], `${news}\n${news}\n${refused}\n`))),
+      Uint8Array.of(3, ...encode(reply('404 X', [], refused))),
+    ],
+    async run(input) {
+      folder ??= await open();
+      parrot.answer = input.subarray(1);
+      const what = (input[0] ?? 0) % 4;
+      if (what === 0) expect((await client.status()).epoch >= 0, 'a status was checked');
+      else if (what === 1) await client.listVolumes();
+      else if (what === 2) await client.collect(() => {});
+      else await client.flush();
+    },
+    async close() {
+      if (folder === undefined) return;
+      parrot.close();
+      rmSync(folder, { recursive: true });
+      folder = undefined;
+    },
+  };
+}
+
+function adminServerTarget(): Target {
+  let folder = '';
+  const bugs: unknown[] = [];
+  const note = (event: string, fields?: LogFields): void => {
+    const error = fields?.['error'];
+    const gone = error instanceof Error && 'code' in error && error.code === 'ECONNRESET';
+    // A client that leaves in the middle of a request is told nothing.
+    if (event === 'admin.request.failed' && !gone) bugs.push(fields);
+  };
+  let server: AdminServer | undefined;
+  const open = (): Promise<AdminServer> => {
+    folder = mkdtempSync(join(tmpdir(), 'varve-fuzz-'));
+    // A thread may not change the mask of its process; nobody else can enter a fresh folder.
+    process.umask = () => 0o077;
+    const log = { ...silentLog, error: note };
+    return createAdminServer({ service: fakeService(), log }, join(folder, 's'));
+  };
+  const request = (line: string, body = ''): Uint8Array =>
+    encode(`${line} HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+  return {
+    name: 'admin-http',
+    kinds: [],
+    words: [...HTTP_WORDS, 'GET /status HTTP/1.1\r\n', 'POST /volumes ', 'host: x\r\n', '{"name":'],
+    memoryBytes: 64 * 1024 * 1024,
+    seeds: () => [
+      request('GET /status'),
+      request('POST /volumes', '{"name":"disk","sizeBytes":4096}'),
+      request('DELETE /volumes/d%20'),
+      request('POST /collection'),
+    ],
+    async run(input) {
+      server ??= await open();
+      await say(server.path, input);
+      if (bugs.length > 0)
+        throw new Finding(`an internal error: ${JSON.stringify(bugs.splice(0))}`);
+    },
+    async close() {
+      if (server === undefined) return;
+      await server.close();
+      rmSync(folder, { recursive: true });
+      server = undefined;
+    },
+  };
+}
+
+/** Resolves when the other side has ended the connection, too. */
+function say(path: string, bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve) => {
+    const socket = connect({ path });
+    socket.on('error', () => {});
+    socket.once('close', () => resolve());
+    socket.resume();
+    socket.end(bytes);
+  });
+}
+
+export const targets: readonly Target[] = [s3Target(), adminClientTarget(), adminServerTarget()];
