@@ -14,6 +14,7 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'python3-libnbd', why: 'nbdsh: single NBD commands, and ones that no client sends' },
   { name: 'nbdkit', why: 'a reference server, to tell our faults from a client’s' },
   { name: 'nbd-client', why: 'the Linux kernel’s NBD' },
+  { name: 'strace', why: 'shows that a flush is answered behind fdatasync' },
   { name: 'openssl', why: 'makes the certificates of the TLS tests' },
   { name: 'qemu-utils', why: 'qemu-io and qemu-img: block status, write zeroes, discard' },
   { name: 'fio', why: 'load, and checks of what it wrote' },

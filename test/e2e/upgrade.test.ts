@@ -59,7 +59,8 @@ async function verifyUntil(done: () => boolean, fio: readonly string[]): Promise
 test('ext4 on nbdfuse and raw NBD over TCP, verified by fio, survive upgrades', async (t) => {
   const port = await freePort();
   const volumes = { disk: '256M', raw: '64M' };
-  const flags = ['--nbd', `127.0.0.1:${port}`];
+  // The journal changes hands too: the new process takes up what the old one left, if anything.
+  const flags = ['--nbd', `127.0.0.1:${port}`, '--durability', 'journal'];
   const server = await startServer({ volumes, flags });
   let pid = server.pid;
   const device = await attachVolume({ uri: server.uri, dir: server.dir });

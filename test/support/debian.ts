@@ -23,6 +23,7 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
   fusermount3: 'fuse3',
   losetup: 'util-linux',
   mount: 'util-linux',
+  strace: 'strace',
 };
 
 /** Administrators' programs are not in everybody's PATH. */

@@ -4,13 +4,15 @@
 //            magic│u16 version│u8 cipher│0│u32 sealed bytes│salt (16)│sealed frame, to 4096 zeroes
 //            plaintext: text journal id │ text branch id │ varint epoch │ varint file number
 //                       varint first sequence │ text host │ varint created, ms
-//   record   0          4             8           16        24            32        48
-//            u32 magic │u32 plain bytes│u53 sequence│u53 stored│u53 frame 0│tag (16)│sealed frames
+//   record   0          4             8           16        24            32         40       56
+//            u32 magic │u32 plain bytes│u53 sequence│u53 stored│u53 frame 0│u53 synced│tag (16)│
+//            sealed frames
 //
 // The salt is fresh each time a file is used again: what an earlier use left behind does not open.
-// `stored` is a sequence that the store was known to hold. Frames are of RECORD_FRAME_BYTES of
+// `stored` is a sequence that the store was known to hold, `synced` one that was on stable storage
+// when the record was written: of two that were not, a power cut may leave the second. Frames are of RECORD_FRAME_BYTES of
 // plaintext but for the last, sealed as (journalData, frame 0 + i), never compressed; the tag is
-// over the 32 bytes before it, as (journalRecord, frame 0).
+// over the 40 bytes before it, as (journalRecord, frame 0).
 //
 //   record's plaintext:
 //   varint segment │ varint metas × { text name │ u8 present │ present ? length-prefixed value }
@@ -37,12 +39,12 @@ export const JOURNAL_MAGIC = 'VARVEJNL';
 export const JOURNAL_VERSION = 1;
 export const JOURNAL_PAGE_BYTES = 4096;
 export const RECORD_FRAME_BYTES = 256 * 1024;
-export const RECORD_HEADER_BYTES = 48;
+export const RECORD_HEADER_BYTES = 56;
 /** More than a whole segment with its maps: a bound for what a damaged length may ask for. */
 export const RECORD_PLAIN_BYTES_MAX = 64 * 1024 * 1024;
 
 const RECORD_MAGIC = 0x31524a56;
-const CLEAR_BYTES = 32;
+const CLEAR_BYTES = 40;
 
 export interface JournalHeader {
   readonly journal: string;
@@ -63,6 +65,7 @@ export interface RecordHeader {
   readonly sequence: number;
   readonly stored: number;
   readonly firstFrame: number;
+  readonly synced: number;
 }
 
 /** The seal of a journal file: its name is that of no object. */
@@ -170,6 +173,7 @@ export function encodeRecordHeader(
   writeU53LE(view, 8, header.sequence);
   writeU53LE(view, 16, header.stored);
   writeU53LE(view, 24, header.firstFrame);
+  writeU53LE(view, 32, header.synced);
   const clear = target.subarray(0, CLEAR_BYTES);
   const tag = target.subarray(CLEAR_BYTES, RECORD_HEADER_BYTES);
   authenticate(seal, FrameKind.journalRecord, header.firstFrame, clear, tag);
@@ -187,7 +191,13 @@ export function decodeRecordHeader(seal: ObjectSeal, bytes: Uint8Array): RecordH
     const clear = bytes.subarray(0, CLEAR_BYTES);
     const tag = bytes.subarray(CLEAR_BYTES, RECORD_HEADER_BYTES);
     verifyAuthentic(seal, FrameKind.journalRecord, firstFrame, clear, tag);
-    return { plainBytes, sequence: readU53LE(view, 8), stored: readU53LE(view, 16), firstFrame };
+    return {
+      plainBytes,
+      sequence: readU53LE(view, 8),
+      stored: readU53LE(view, 16),
+      firstFrame,
+      synced: readU53LE(view, 32),
+    };
   } catch (error) {
     if (error instanceof StorageError) return undefined;
     throw error;

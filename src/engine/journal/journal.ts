@@ -85,6 +85,8 @@ export class Journal {
   #files = 0;
   #names = 0;
   #stored = 0;
+  /** Everything up to this sequence is on stable storage. */
+  #synced = 0;
   #sealed = allocateShared(1 * MIB);
   #failure: StorageError | undefined;
   #fresh = false;
@@ -178,7 +180,7 @@ export class Journal {
     const stored = this.#stored;
     encodeRecordHeader(
       seal,
-      { plainBytes: plain.length, sequence, stored, firstFrame },
+      { plainBytes: plain.length, sequence, stored, firstFrame, synced: this.#synced },
       record.subarray(0, RECORD_HEADER_BYTES),
     );
     await slot.file.append(target, slot.at, durable);
@@ -187,7 +189,9 @@ export class Journal {
     slot.lastSequence = sequence;
     this.counters.records += 1;
     this.counters.bytes += target.length;
-    if (durable) this.counters.syncs += 1;
+    if (!durable) return;
+    this.counters.syncs += 1;
+    this.#synced = sequence;
   }
 
   #open(slot: Slot, sequence: number, target: Uint8Array): void {
@@ -236,7 +240,10 @@ export class Journal {
     const current = this.#used.at(-1);
     if (current !== undefined && current.at + bytes <= current.bytes) return current;
     // What was appended without an fdatasync must not be passed over by one of the next slot.
-    if (current !== undefined) await current.file.sync();
+    if (current !== undefined) {
+      await current.file.sync();
+      this.#synced = current.lastSequence;
+    }
     const wanted = JOURNAL_PAGE_BYTES + bytes;
     await this.#preparing;
     let at = this.#free.findIndex((slot) => slot.bytes >= wanted);

@@ -2,8 +2,9 @@
 //
 //   1. Read the header of each slot. Those of one journal, by file number.
 //   2. In each, records follow each other until one does not open: there the slot's use ends.
-//   3. Sequences go on without a gap from `after`. A gap, or a record that opens behind the end of
-//      the last slot, means that acknowledged records were damaged: `corrupt`.
+//   3. Sequences go on without a gap from `after`. Behind a gap nothing counts: it is what a power
+//      cut left of records that no one had synced. But a record that was written when the missing
+//      one had been synced means that acknowledged records were damaged: `corrupt`.
 
 import { StorageError } from '../../base/errors.ts';
 import { FrameKind, FRAME_OVERHEAD_BYTES } from '../../codec/frame.ts';
@@ -111,7 +112,8 @@ export class FoundJournal {
           if (plain === undefined) break;
           end = at + paddedRecordBytes(header.plainBytes);
           if (header.sequence <= after) continue;
-          if (header.sequence !== expected) throw lost(slot.name, expected, header.sequence - 1);
+          if (header.synced >= expected) throw lost(slot.name, expected, header.synced);
+          if (header.sequence !== expected) continue;
           yield { sequence: header.sequence, plain };
           expected += 1;
         }
@@ -218,7 +220,7 @@ async function* headersOf(
   }
 }
 
-/** The sequence of a record behind `end` that opens and is not older than `expected`. */
+/** What was synced when a record behind `end` was written, if that is `expected` or later. */
 async function searchBeyond(
   file: JournalFile,
   seal: ObjectSeal,
@@ -231,7 +233,7 @@ async function searchBeyond(
     const count = await file.read(bytes, at);
     for (let page = 0; page < count; page += JOURNAL_PAGE_BYTES) {
       const header = decodeRecordHeader(seal, bytes.subarray(page, count));
-      if (header !== undefined && header.sequence > expected) return header.sequence - 1;
+      if (header !== undefined && header.synced >= expected) return header.synced;
     }
     if (count < SEARCH_BYTES) return undefined;
   }
