@@ -33,6 +33,7 @@ const DEVICE_BYTES = 8 * 1024 ** 3;
 interface Requests {
   readonly put: number;
   readonly get: number;
+  readonly flushes: number;
 }
 
 interface Stack {
@@ -57,8 +58,8 @@ async function openVarve(
   });
   open.defer(() => server.remove());
   const requests = async (): Promise<Requests> => {
-    const { store } = await server.status();
-    return { put: store.put, get: store.get };
+    const { store, barriers } = await server.status();
+    return { put: store.put, get: store.get, flushes: barriers };
   };
   return stackOn(name, server, requests, open);
 }
@@ -67,7 +68,7 @@ async function openMemory(name: string, open: AsyncDisposableStack): Promise<Sta
   const dir = await mkdtemp(join(tmpdir(), 'varve-nbdkit-'));
   open.defer(() => rm(dir, { recursive: true, force: true }));
   const uri = await startNbdkit(dir, DEVICE_BYTES, open);
-  return stackOn(name, { dir, uri }, () => Promise.resolve({ put: 0, get: 0 }), open);
+  return stackOn(name, { dir, uri }, () => Promise.resolve({ put: 0, get: 0, flushes: 0 }), open);
 }
 
 async function stackOn(
@@ -94,12 +95,16 @@ async function round(stack: Stack): Promise<void> {
   const result = await machine.postgres.pgbench(load);
   const after = await stack.requests();
   tps.push(result.tps);
-  asked.push({ put: after.put - before.put, get: after.get - before.get });
+  asked.push({
+    put: after.put - before.put,
+    get: after.get - before.get,
+    flushes: after.flushes - before.flushes,
+  });
   await machine.postgres.stop('fast');
-  const { put, get } = asked.at(-1)!;
+  const { put, get, flushes } = asked.at(-1)!;
   process.stdout.write(
     `round ${tps.length}  ${name.padEnd(8)} ${result.tps.toFixed(0).padStart(6)} TPS, ` +
-      `${result.latencyMs.toFixed(2)} ms, ${put} PUT, ${get} GET\n`,
+      `${result.latencyMs.toFixed(2)} ms, ${put} PUT, ${get} GET, ${flushes} flushes\n`,
   );
 }
 

@@ -42,12 +42,13 @@ import { loadWires, nbdReport, nbdUri, startHttp } from './wires.ts';
 function retrySettings({ timeout }: Settings) {
   const read = { attemptTimeoutMs: 5_000, totalDeadlineMs: timeout.readMs };
   const start = { attemptTimeoutMs: 5_000, totalDeadlineMs: 120_000 };
+  const barrier = { attemptTimeoutMs: 10_000 };
   return {
     attemptTimeoutMs: 30_000,
     totalDeadlineMs: timeout.writeMs,
     baseDelayMs: 100,
     maxDelayMs: 5_000,
-    byCause: { read, lookup: read, open: start, admin: start },
+    byCause: { read, lookup: read, open: start, admin: start, barrier },
   };
 }
 

@@ -77,7 +77,7 @@ test('a dark store: what was acknowledged is in the journal, and nobody opens wi
     flags: JOURNAL,
   });
   try {
-    proxy.dark('blackHole');
+    proxy.dark('reset');
     await nbdsh(server.uri, [
       'h.pwrite(b"a" * 4096, 0, nbd.CMD_FLAG_FUA)',
       'h.pwrite(b"b" * 4096, 4096)',

@@ -64,9 +64,14 @@ export async function openSuccession(onStop: () => void): Promise<Succession | u
         return onStop();
     }
   }
+  // A socket that nobody serves would keep its client waiting, and this process alive.
+  function hangUp(): void {
+    for (const { socket } of connections) socket.destroy();
+  }
   process.on('message', onMessage);
   process.once('disconnect', () => {
     if (told) return;
+    hangUp();
     const gone = new StorageError('aborted', 'the server that was to be replaced is gone');
     greeted.reject(gone);
     released.reject(gone);
@@ -84,6 +89,7 @@ export async function openSuccession(onStop: () => void): Promise<Succession | u
       leave();
     },
     async failed(error) {
+      hangUp();
       const kind = isStorageError(error) ? error.kind : 'unavailable';
       await send({ type: 'failed', kind, message: messageOf(error) });
       leave();
