@@ -53,8 +53,8 @@ const run = async (name: string): Promise<number> => {
   const { lagBytes, lagSeconds, outage, journal } = await server.status();
   console.log(
     `${name.padEnd(7)} ${tps.toFixed(0)} TPS, ${latencyMs.toFixed(2)} ms; store trails by ` +
-      `${formatSize(lagBytes)}, ${lagSeconds.toFixed(1)} s; journal ${formatSize(journal!.bytes)}; ` +
-      `${journal!.overflows} barriers past its bounds; ` +
+      `${formatSize(lagBytes)}, ${lagSeconds.toFixed(1)} s; ` +
+      `journal ${formatSize(journal!.bytes)}; ${journal!.overflows} barriers past its bounds; ` +
       (outage === undefined ? 'the store answers' : `out for ${outage.seconds.toFixed(0)} s`),
   );
   return tps;
@@ -62,9 +62,9 @@ const run = async (name: string): Promise<number> => {
 
 await postgres.query('CHECKPOINT');
 const before = await run('before');
-proxy.dark(how);
+await proxy.dark(how);
 const dark = await run('dark');
-proxy.light();
+await proxy.light();
 const lightMs = performance.now();
 const drained = untilDrained();
 const after = await run('after');

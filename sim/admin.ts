@@ -51,7 +51,8 @@ class Admin {
     if (draw < 0.6) return this.#createBranch(dice.chance(0.5) ? sound : []);
     if (draw < 0.72) return this.#deleteBranch();
     if (draw < 0.82) return sound.length > 0 ? this.#restore(dice.pick(sound)) : undefined;
-    if (draw < 0.9) return this.#list();
+    if (draw < 0.86) return this.#list();
+    if (draw < 0.92) return this.#flush();
     return this.#collect();
   }
 
@@ -126,7 +127,7 @@ class Admin {
     const isStoodOn = branch.children.some((one) => one.presence === 'there' && !one.isDoomed);
     // Another one may be at it, or have been.
     const isFirst = !branch.isDoomed;
-    branch.isDoomed = true;
+    const deleters = (branch.deleters += 1);
     branch.presence = 'unsure';
     const refusals: StorageErrorKind[] = isFirst ? [] : ['notFound', 'exists'];
     if (branch.children.some((one) => one.presence !== 'gone')) refusals.push('invalid');
@@ -137,6 +138,8 @@ class Admin {
         // One may have been created while this was under way.
         const isNeeded = branch.children.some((one) => one.presence !== 'gone');
         if (isNeeded && isStorageError(error, 'invalid')) refusals.push('invalid');
+        // Who began later may have been faster.
+        if (branch.deleters > deleters) refusals.push('notFound', 'exists');
         const lost = isStorageError(error, 'fenced') || isStorageError(error, 'exists');
         if (!lost || !simulation.hasRival(this.#process, branch)) throw error;
         this.#process.trace(`is overtaken on ${branch.name}`);
@@ -148,6 +151,7 @@ class Admin {
     if (!done) return;
     simulation.counters.branchesDeleted += 1;
     branch.oracle.depose();
+    branch.oracle.abandoned(Infinity);
     branch.presence = 'gone';
     if (isStoodOn && branch.children.some((one) => one.presence === 'there' && !one.isDoomed)) {
       simulation.world.fail(`branch ${branch.name} was deleted, though others stand on it`);
@@ -158,6 +162,14 @@ class Admin {
   async #restore(snapshot: SnapshotModel): Promise<void> {
     this.#process.trace(`restores ${snapshot.name}`);
     await this.#process.restore(snapshot);
+  }
+
+  /** The store has everything, whatever barriers wait for. */
+  async #flush(): Promise<void> {
+    const { reign, called } = this.#origin();
+    const work = async (): Promise<void> => this.#process.database.storeBarrier();
+    const done = await this.#persist('flushes', work, []);
+    if (done) this.#branch.oracle.acknowledge(reign, called, 'store');
   }
 
   async #list(): Promise<void> {
@@ -179,7 +191,7 @@ class Admin {
   /** What began at the origin's moment has made everything before it durable. */
   #madeDurable({ reign, called }: Origin): void {
     this.#branch.oracle.madeDurable(reign, called);
-    this.#branch.oracle.acknowledge(reign, called);
+    this.#branch.oracle.acknowledge(reign, called, 'store');
   }
 
   /**

@@ -7,6 +7,7 @@ import { asReturned, explain } from './explain.ts';
 import type { Cut } from './history.ts';
 import { Oracle } from './oracle.ts';
 import { type Found, type Reign, sameState } from './reign.ts';
+import { type Seat, Seats } from './seat.ts';
 import type { Simulation } from './simulation.ts';
 
 export type Presence = 'there' | 'gone' | 'unsure';
@@ -42,13 +43,15 @@ export class BranchModel {
   readonly oracle: Oracle;
   readonly snapshots = new Map<string, SnapshotModel>();
   readonly children: BranchModel[] = [];
+  /** In runs with a journal. */
+  readonly seats: Seats | undefined;
   /** Undefined for the first branch of the store, which began empty. */
   readonly source: SnapshotModel | Origin | undefined;
   /** As the index of branches says it. */
   id: string | undefined;
   presence: Presence = 'unsure';
-  /** Someone has begun to delete it. */
-  isDoomed = false;
+  /** How many have begun to delete it. */
+  deleters = 0;
   /** What its first writer found. */
   #first: Found | undefined;
 
@@ -61,6 +64,12 @@ export class BranchModel {
     this.oracle = new Oracle(simulation.world, simulation.operations, (found) =>
       this.checkFirst(found),
     );
+    const { journal } = simulation.plan;
+    this.seats = journal === undefined ? undefined : new Seats(this, simulation.dice.fork());
+  }
+
+  get isDoomed(): boolean {
+    return this.deleters > 0;
   }
 
   /** Deleted, or given up before whoever created it was told that it is there. */
@@ -79,6 +88,44 @@ export class BranchModel {
     }
     const origin = source instanceof SnapshotModel ? source.origin : source;
     return explainOrigin(origin, found, `what branch ${name} was made from`);
+  }
+
+  /** A manifest has landed: who claims the branch has its journal, or abandons it. */
+  async checkClaim(number: number, seat: Seat | undefined): Promise<void> {
+    const { inspector, world } = this.simulation;
+    const { manifest, number: highest } = await inspector.head(this.id!);
+    const before = await inspector
+      .chain(this.id!)
+      .loadNumber(number - 1, 'open')
+      .catch(() => undefined);
+    if (highest !== number || before === undefined || before.epoch >= manifest.epoch) return;
+    if (manifest.deleted) return;
+    // Whoever deletes a branch claims it first.
+    const isOther = seat !== undefined && seat.machine.branch !== this;
+    if (isOther || seat?.journal.abandon === true) {
+      this.oracle.abandoned(manifest.epoch);
+    } else if (before.journal !== undefined) {
+      const { host, id } = before.journal;
+      if (host === seat?.machine.name && manifest.journal?.id === id) return;
+      world.fail(`a claim of branch ${this.name} passes over the journal on ${host}`);
+    }
+  }
+
+  /** After a close any process may write the branch. */
+  async checkClosed(who: string): Promise<void> {
+    const { inspector, world } = this.simulation;
+    const { manifest } = await inspector.head(this.id!);
+    if (manifest.journal === undefined || manifest.deleted) return;
+    world.fail(`${who} has closed, and the branch still names a journal`);
+  }
+
+  /** Whether the opening of a process there may be refused, though nobody came in its way. */
+  async mayRefuse({ machine, journal }: Seat): Promise<boolean> {
+    const { manifest } = await this.simulation.inspector.head(this.id!);
+    if (journal.abandon) return false;
+    const { host } = manifest.journal ?? {};
+    if (host !== undefined && host !== machine.name) return true;
+    return machine.troubled || this.oracle.mayRefuse(machine.name);
   }
 
   /** Snapshots that must be there are; they, and what children stand on, hold what they held. */

@@ -120,7 +120,7 @@ class Client {
     const called = simulation.world.tick();
     if (!(await this.#attempt('barrier', () => this.#device(volume).flush()))) return;
     this.#process.trace(`${this.#name} barrier of ${called} done`);
-    branch.oracle.acknowledge(reign, called);
+    branch.oracle.acknowledge(reign, called, this.#process.keeper);
   }
 
   /** What is said to read as zeroes must be zero. */
@@ -180,7 +180,7 @@ class Client {
       await work();
     });
     if (!done) return;
-    oracle.endDurable(this.#process.reign, by, settled);
+    oracle.endDurable(this.#process.reign, by, settled, this.#process.keeper);
     volume.usableBytes = size;
   }
 

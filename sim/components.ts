@@ -9,6 +9,7 @@ import { withMeter } from '../src/objectstore/metered.ts';
 import { withRetry } from '../src/objectstore/retry.ts';
 import type { Dice } from './dice.ts';
 import type { StoreClient } from './faulty-store.ts';
+import type { Seat } from './seat.ts';
 import type { Simulation } from './simulation.ts';
 
 export interface Actor extends StoreClient {
@@ -16,6 +17,7 @@ export interface Actor extends StoreClient {
   readonly clock: Clock;
   readonly dice: Dice;
   trace(what: string): void;
+  readonly seat?: Seat | undefined;
 }
 
 export function createComponents(actor: Actor): DatabaseComponents {
@@ -24,10 +26,12 @@ export function createComponents(actor: Actor): DatabaseComponents {
   const { root } = inspector;
   const note = (event: string, fields: Readonly<Record<string, unknown>> = {}): void => {
     actor.trace(`${event} ${JSON.stringify(fields)}`);
+    simulation.note(event, fields);
   };
   const log: Log = { debug: () => {}, info: note, warn: note, error: note };
   const { rng } = dice.fork();
   const retrying = { clock, log, rng: dice.fork().rng, ...plan.retry };
   const retried = withRetry(withMeter(store.view(actor)), retrying);
-  return { store: retried, sealer: createInlineSealer(), clock, rng, log, root };
+  const journalDisk = actor.seat?.machine.disk;
+  return { store: retried, sealer: createInlineSealer(), clock, rng, log, root, journalDisk };
 }

@@ -23,7 +23,7 @@ export async function finish(
   const { world, dice, store } = simulation;
   for (const { gate } of [...processes.all, ...processes.readers]) gate.thaw();
   await world.sleep(dice.skewed(1, 3000));
-  store.faulty = false;
+  store.network.faulty = false;
   for (const { current } of lanes) {
     if (current?.serving === true && dice.chance(0.5)) await closeInTime(current);
   }

@@ -6,11 +6,15 @@ import type { BranchModel } from './branch-model.ts';
 import type { Dice } from './dice.ts';
 import { SimProcess } from './process.ts';
 import { SimReader } from './reader.ts';
+import type { Seat, Start } from './seat.ts';
 
 /** Openings in a row that may fail for the store's sake before the run counts as stuck. */
 const OPENINGS_MAX = 100;
 /** A close waits for the store; past this it is cut short. */
 const CLOSE_PATIENCE_MS = 20_000;
+/** Steps of a disk until its machine fails, or an end for a process that asks nothing of it. */
+const STEPS_MAX = 80;
+const DOOM_MS_MAX = 3000;
 const FOLLOW_RATE = 0.08;
 const READERS_MAX = 3;
 /** A sleeper misses several reigns. */
@@ -21,10 +25,13 @@ export class Processes {
   readonly all: SimProcess[] = [];
   readonly readers: SimReader[] = [];
 
-  create(branch: BranchModel): SimProcess {
-    const process = new SimProcess(branch, this.all.length + 1);
-    this.all.push(process);
-    return process;
+  async create(branch: BranchModel, how: Start): Promise<SimProcess> {
+    const begin = (seat: Seat | undefined): SimProcess => {
+      const process = new SimProcess(branch, this.all.length + 1, seat);
+      this.all.push(process);
+      return process;
+    };
+    return branch.seats?.start(how, begin) ?? begin(undefined);
   }
 
   /** Starts one that follows the branch. */
@@ -54,7 +61,7 @@ export async function openOne(
   processes: Processes,
   branch: BranchModel,
 ): Promise<SimProcess | undefined> {
-  const process = processes.create(branch);
+  const process = await processes.create(branch, 'surely');
   const isOpen = await Promise.race([process.open(), process.ended.then(() => false)]);
   return isOpen ? process : undefined;
 }
@@ -95,7 +102,7 @@ export class Lane {
     }
     const draw = dice.rng.float();
     if (draw < 0.35) {
-      current.kill();
+      await this.#end(current);
       if (dice.chance(0.3)) await world.sleep(dice.skewed(1, 5000));
       return this.#start();
     }
@@ -105,7 +112,7 @@ export class Lane {
     }
     if (draw < 0.7) {
       // A takeover while the first lives. It learns of it, or is killed some time.
-      const next = await this.#start();
+      const next = await this.#start('elsewhere');
       if (dice.chance(0.5)) this.#killLater(current);
       return next;
     }
@@ -114,24 +121,45 @@ export class Lane {
       if (dice.chance(0.5)) await world.sleep(dice.skewed(1, 2000));
       const isLong = dice.chance(0.3);
       world.after(dice.skewed(1, isLong ? SLEEP_MS_MAX : 20_000), () => current.gate.thaw());
-      const next = await this.#start();
+      const next = await this.#start('elsewhere');
       if (!isLong && dice.chance(0.3)) current.gate.thaw();
       return next;
     }
     return current;
   }
 
+  /** Kills it, or lets its machine fail, now or in the midst of what it does with its disk. */
+  async #end(current: SimProcess): Promise<void> {
+    const { machine } = current.seat ?? {};
+    const dice = this.#dice;
+    if (machine !== undefined && dice.chance(0.6)) {
+      machine.doom(dice.skewed(1, STEPS_MAX));
+      const { world } = this.branch.simulation;
+      await Promise.race([current.ended, world.sleep(DOOM_MS_MAX)]);
+    }
+    if (machine !== undefined && dice.chance(0.5)) machine.cutPower();
+    current.kill();
+  }
+
   #killLater(process: SimProcess): void {
+    const { seat } = process;
+    if (seat !== undefined && this.#dice.chance(0.7)) {
+      seat.machine.doom(this.#dice.skewed(1, STEPS_MAX));
+    }
+
     this.branch.simulation.world.after(this.#dice.skewed(1, 5000), () => process.kill());
   }
 
   /** Starts processes until one serves; sometimes two at once. Undefined for a deleted branch. */
-  async #start(): Promise<SimProcess | undefined> {
+  async #start(how: Start = 'anywhere'): Promise<SimProcess | undefined> {
     const dice = this.#dice;
     for (let attempt = 0; attempt < OPENINGS_MAX; attempt++) {
       if (await this.#isOver()) return undefined;
-      if (dice.chance(0.1)) void this.#open(true);
-      const process = await this.#open(dice.chance(0.15));
+      if (dice.chance(0.1)) void this.#open(true, 'anywhere');
+      const process = await this.#open(
+        dice.chance(this.branch.seats === undefined ? 0.15 : 0.35),
+        how,
+      );
       if (process !== undefined) return process;
       // As whoever restarts a server does: at once, then less and less eagerly.
       await this.branch.simulation.world.sleep(dice.skewed(0, attempt * 500));
@@ -149,8 +177,8 @@ export class Lane {
   }
 
   /** Undefined when it ended before it served. */
-  async #open(isDoomed: boolean): Promise<SimProcess | undefined> {
-    const process = this.#processes.create(this.branch);
+  async #open(isDoomed: boolean, how: Start): Promise<SimProcess | undefined> {
+    const process = await this.#processes.create(this.branch, how);
     if (isDoomed) this.#killLater(process);
     const isOpen = await Promise.race([process.open(), process.ended.then(() => false)]);
     if (!isOpen) return undefined;

@@ -1,12 +1,15 @@
 // The planted bugs. Each breaks one rule that the headers of the edited files state.
 
 import { COLLECTION_MUTANTS } from './mutant-list-collection.ts';
+import { JOURNAL_MUTANTS } from './mutant-list-journal.ts';
+import { TAKEOVER_MUTANTS } from './mutant-list-takeover.ts';
 import type { Mutant } from './mutants.ts';
 
 const COMMIT_LOG = 'src/engine/log/commit-log.ts';
 const MAINTENANCE = 'src/engine/maintenance.ts';
 const RECOVERY = 'src/engine/recovery.ts';
 const RETRY = 'src/objectstore/retry.ts';
+const UPLOADS = 'src/engine/log/uploads.ts';
 const TREE = 'src/engine/tree.ts';
 const WRITER = 'src/engine/file-writer.ts';
 
@@ -73,15 +76,15 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a barrier covers its own segment alone',
     edits: [
       {
-        file: COMMIT_LOG,
+        file: UPLOADS,
         from:
-          '      const first = this.#queue[0];\n' +
-          '      if (first?.table === undefined) break;\n      this.#queue.shift();',
+          '      const first = this.#queue[0];\n' + '      if (first?.table === undefined) break;',
         to:
           '      const at = this.#queue.findIndex((each) => each.table !== undefined);\n' +
           '      const first = at < 0 ? undefined : this.#queue.splice(at, 1)[0];\n' +
           '      if (first?.table === undefined) break;',
       },
+      { file: UPLOADS, from: '      this.#queue.shift();\n', to: '' },
     ],
   },
   {
@@ -128,6 +131,16 @@ export const MUTANTS: readonly Mutant[] = [
         file: RETRY,
         from: '    if (!(await holdsExactly(store, key, body, options))) throw error;',
         to: '    await holdsExactly(store, key, body, options);',
+      },
+    ],
+  },
+  {
+    name: 'an answer with bytes missing counts as whole',
+    edits: [
+      {
+        file: RETRY,
+        from: '  if (came === end - start) return result;',
+        to: '  if (came >= 0) return result;',
       },
     ],
   },
@@ -198,11 +211,11 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: 'src/engine/writer.ts',
         from:
-          '      await this.log.barrier();\n      await this.flushAll();\n' +
+          '      await this.log.storeBarrier();\n      await this.flushAll();\n' +
           '      this.log.throwIfFailed();',
         to:
           '      if (!this.log.failed) {\n' +
-          '        await this.log.barrier();\n        await this.flushAll();\n      }',
+          '        await this.log.storeBarrier();\n        await this.flushAll();\n      }',
       },
     ],
   },
@@ -227,4 +240,6 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   ...COLLECTION_MUTANTS,
+  ...JOURNAL_MUTANTS,
+  ...TAKEOVER_MUTANTS,
 ];

@@ -13,12 +13,18 @@
 // The first writer of a branch finds what the branch was created from. A restore ends a reign and
 // begins another of the same epoch; while one is under way the successor may find either state.
 //
+// With a journal (RFC 0004) barriers are acknowledged by it. Whoever takes it up must find all of
+// that. When a writer that abandons it has claimed the branch, rule 2 is of what the store has
+// acknowledged; the abandoned one may acknowledge with its journal until it meets its successor,
+// and what only that journal holds keeps its machine from opening the branch until it is discarded.
+//
 // Openings can complete in another order than that of their epochs. A writer that completes after
 // one of a higher epoch was deposed before it began: it has the state that its successor found, and
 // can acknowledge no change.
 
 import { asDurable, asReturned, explain } from './explain.ts';
 import type { Cut, Operation } from './history.ts';
+import type { Seat } from './seat.ts';
 import { type Found, Reign, sameState } from './reign.ts';
 import type { World } from './world.ts';
 
@@ -28,7 +34,14 @@ export interface OracleCounters {
   operations: number;
   barriers: number;
   restores: number;
+  /** Openings that lost what only a journal had acknowledged. */
+  abandoned: number;
+  /** Barriers that only the journal of a deposed writer holds. */
+  keptByJournal: number;
 }
+
+/** Who vouches for what was acknowledged. */
+export type Keeper = 'store' | 'journal';
 
 /** A moment of a reign: what a follower shows must not be older. */
 export interface Seen {
@@ -45,6 +58,8 @@ export class OperationSource {
     operations: 0,
     barriers: 0,
     restores: 0,
+    abandoned: 0,
+    keptByJournal: 0,
   };
 
   next(): number {
@@ -60,6 +75,8 @@ export class Oracle {
   readonly #checkFirst: (found: Found) => string | undefined;
   /** By epoch, ascending; of one epoch in the order of its restores. */
   readonly #reigns: Reign[] = [];
+  /** Journals of writers with a lower epoch were gone on without. */
+  #abandonedBefore = 0;
 
   constructor(
     world: World,
@@ -72,7 +89,7 @@ export class Oracle {
   }
 
   /** A writer has opened, and a look at the store at this very moment shows `found`. */
-  opened(epoch: number, who: string, found: Found): Reign {
+  opened(epoch: number, who: string, found: Found, seat: Seat | undefined): Reign {
     const { counters } = this.#source;
     counters.openings += 1;
     const successor = this.#reigns.find((reign) => reign.epoch > epoch);
@@ -81,8 +98,10 @@ export class Oracle {
     }
     const before = this.#reigns.findLast((reign) => reign.epoch < epoch);
     const reign = new Reign(epoch, who, successor?.base ?? found);
+    reign.machine = seat?.journal.used === true ? seat.machine.name : undefined;
     if (successor === undefined) {
       if (before !== undefined) this.#checkSuccession(before, found, who);
+      if (before !== undefined) this.#checkDebts(who, seat);
       else this.#complain(this.#checkFirst(found));
       this.depose();
     } else {
@@ -101,6 +120,30 @@ export class Oracle {
     }
   }
 
+  /** A writer of this epoch has claimed the branch, and goes on without the journal. */
+  abandoned(epoch: number): void {
+    this.#abandonedBefore = Math.max(this.#abandonedBefore, epoch);
+  }
+
+  isAbandoned({ machine, epoch }: Reign): boolean {
+    return machine !== undefined && epoch < this.#abandonedBefore;
+  }
+
+  /** Abandoned journals on a machine are no more, or `all`. */
+  journalsLost(machine: string, all: boolean): void {
+    for (const reign of this.#reigns) {
+      if (reign.machine !== machine || (!all && !this.isAbandoned(reign))) continue;
+      reign.journalLost = true;
+    }
+  }
+
+  /** There may be a journal that the branch has gone on without. */
+  mayRefuse(machine: string): boolean {
+    return this.#reigns.some((reign) => {
+      return reign.machine === machine && this.isAbandoned(reign) && !reign.journalLost;
+    });
+  }
+
   begin(): Operation {
     return { id: this.#source.next(), start: this.#world.tick(), end: Infinity };
   }
@@ -115,11 +158,12 @@ export class Oracle {
    * As `end`, for what is durable when it returns: it counts from `settled` on, a moment after its
    * begin.
    */
-  endDurable(reign: Reign, operation: Operation, settled: number): void {
+  endDurable(reign: Reign, operation: Operation, settled: number, keeper: Keeper): void {
     operation.end = settled;
     operation.returned = this.#world.tick();
-    this.madeDurable(reign, operation.start);
-    this.acknowledge(reign, settled);
+    if (keeper === 'journal' && this.isAbandoned(reign)) reign.owes ||= reign.deposedAt < Infinity;
+    else this.madeDurable(reign, operation.start);
+    this.acknowledge(reign, settled, keeper);
   }
 
   /** A change that began at `called` is durable. */
@@ -129,10 +173,16 @@ export class Oracle {
   }
 
   /** A barrier that was called at `called` has been acknowledged. */
-  acknowledge(reign: Reign, called: number): void {
+  acknowledge(reign: Reign, called: number, keeper: Keeper): void {
     this.#source.counters.barriers += 1;
     reign.acknowledged = Math.max(reign.acknowledged, called);
+    if (keeper === 'store') reign.stored = Math.max(reign.stored, called);
     if (called > reign.lostFrom) {
+      if (keeper === 'journal' && this.isAbandoned(reign)) {
+        this.#source.counters.keptByJournal += 1;
+        reign.owes = true;
+        return;
+      }
       this.#world.fail(
         `${reign.who} (epoch ${reign.epoch}) acknowledged a barrier, though a writer ` +
           'of a higher epoch has opened without what it covers',
@@ -146,6 +196,7 @@ export class Oracle {
     const next = new Reign(reign.epoch, reign.who, reign.restoring!);
     this.#source.counters.restores += 1;
     next.deposedAt = reign.deposedAt;
+    next.machine = reign.machine;
     if (reign.deposedAt < Infinity && !reign.foundRestored) {
       this.#world.fail(`${reign.who} was restored, but its successor did not find that`);
     }
@@ -161,7 +212,7 @@ export class Oracle {
   /** What whoever looks from now on must find. */
   now(): Seen {
     const reign = this.#reigns.at(-1);
-    return { reign, from: reign?.acknowledged ?? 0 };
+    return { reign, from: reign?.stored ?? 0 };
   }
 
   /** A follower shows `found`; gives what it must show from now on. */
@@ -190,7 +241,28 @@ export class Oracle {
     const context = `what ${who} found after ${reign.who} (epoch ${reign.epoch})`;
     const complaint = explain(reign, found, cut, context, asDurable);
     if (complaint === undefined) reign.lostFrom = Math.min(reign.lostFrom, cut.to);
-    else if (!reign.foundRestored) this.#world.fail(complaint);
+    else if (reign.foundRestored) return;
+    else if (this.isAbandoned(reign)) this.#checkAbandoned(reign, found, context);
+    else this.#world.fail(complaint);
+  }
+
+  #checkAbandoned(reign: Reign, found: Found, context: string): void {
+    const cut: Cut = { from: reign.stored, to: Infinity };
+    this.#complain(explain(reign, found, cut, `${context}, abandoned`, asReturned));
+    reign.lostFrom = Math.min(reign.lostFrom, cut.to);
+    reign.owes = true;
+    this.#source.counters.abandoned += 1;
+  }
+
+  /** Nobody passes over what a journal beside it holds. */
+  #checkDebts(who: string, seat: Seat | undefined): void {
+    if (seat === undefined || seat.journal.abandon) return;
+    for (const reign of this.#reigns) {
+      if (reign.machine !== seat.machine.name || !reign.owes || reign.journalLost) continue;
+      this.#world.fail(
+        `${who} opened beside the journal of ${reign.who}, which is not in the store`,
+      );
+    }
   }
 
   #complain(complaint: string | undefined): void {

@@ -9,6 +9,28 @@ import type { Dice } from './dice.ts';
 import type { FaultProfile } from './network.ts';
 
 const KIB = 1024;
+/** Of all runs. */
+const JOURNAL_RATE = 0.7;
+
+/** Of the disk of a machine. */
+export interface DiskProfile {
+  readonly latencyMsMax: number;
+  readonly stallMsMax: number;
+  /** Times of trouble begin about so often; 0 for never. */
+  readonly troubleEveryMs: number;
+  readonly troubleMsMax: number;
+}
+
+/** Of a run with the journal tier: what each process draws its own from. */
+export interface JournalPlan {
+  readonly disk: DiskProfile;
+  readonly bytesMax: readonly number[];
+  readonly secondsMax: readonly number[];
+  readonly onFailure: readonly ('store' | 'fail')[];
+  /** A record of a journal must fit a segment of whoever takes it up. */
+  readonly segmentBytes: number;
+  readonly frameBytes: number;
+}
 
 export interface Plan {
   readonly cipher: CipherName;
@@ -27,6 +49,8 @@ export interface Plan {
   readonly readAheadBytes: number;
   /** Of aligned writes among all. */
   readonly alignedRate: number;
+  /** Undefined: every process is of the store tier. */
+  readonly journal: JournalPlan | undefined;
 }
 
 export function drawPlan(dice: Dice): Plan {
@@ -57,6 +81,29 @@ export function drawPlan(dice: Dice): Plan {
     volumeBytesMax: dice.pick([192, 320, 320, 512, 1024]) * KIB,
     readAheadBytes: dice.pick([0, 256 * KIB]),
     alignedRate: dice.pick([0.2, 0.6, 0.9]),
+    journal: dice.chance(JOURNAL_RATE) ? drawJournal(dice) : undefined,
+  };
+}
+
+function drawJournal(dice: Dice): JournalPlan {
+  const frameBytes = dice.pick([4 * KIB, 8 * KIB, 16 * KIB]);
+  const trouble = dice.pick([
+    { troubleEveryMs: 0, troubleMsMax: 0 },
+    { troubleEveryMs: 0, troubleMsMax: 0 },
+    { troubleEveryMs: 2000, troubleMsMax: 2000 },
+    { troubleEveryMs: 20_000, troubleMsMax: 30_000 },
+  ]);
+  return {
+    disk: {
+      latencyMsMax: dice.pick([0, 1, 5, 30]),
+      stallMsMax: dice.pick([50, 5000]),
+      ...trouble,
+    },
+    bytesMax: dice.pick([[128 * KIB], [256 * KIB, 512 * KIB], [1024 * KIB, 16 * 1024 * KIB]]),
+    secondsMax: dice.pick([[0.2], [2, 10], [60, 300], [300]]),
+    onFailure: dice.pick<readonly ('store' | 'fail')[]>([['store'], ['store'], ['fail', 'store']]),
+    segmentBytes: frameBytes * dice.pick([2, 3, 6, 12, 24]),
+    frameBytes,
   };
 }
 
@@ -114,14 +161,15 @@ function drawFaults(dice: Dice): FaultProfile {
 /** Of one process: the next one may have others, as after a change of the configuration. */
 export function drawSettings(
   dice: Dice,
+  { journal }: Plan,
 ): Partial<DatabaseSettings> & Pick<DatabaseSettings, 'segmentBytes'> {
-  const frameBytes = dice.pick([4 * KIB, 8 * KIB, 16 * KIB]);
+  const frameBytes = journal?.frameBytes ?? dice.pick([4 * KIB, 8 * KIB, 16 * KIB]);
   return {
     cacheMemoryBytes: dice.pick([0, 16 * KIB, 64 * KIB, 512 * KIB]),
-    segmentBytes: frameBytes * dice.int(2, 6),
+    segmentBytes: journal?.segmentBytes ?? frameBytes * dice.int(2, 6),
     frameBytes,
     arenas: dice.pick([2, 3, 4, 8, 64]),
-    idleCloseMs: dice.pick([5, 100, 1000]),
+    idleCloseMs: dice.pick(journal === undefined ? [5, 100, 1000] : [5, 100, 1000, 20_000]),
     touchedChunksMax: dice.pick([3, 16_384, 16_384]),
     memtableBytes: dice.pick([64 * KIB, 300 * KIB, 600 * KIB]),
     logObjectsMax: dice.pick([4, 12, 30, 200]),

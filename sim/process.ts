@@ -11,7 +11,7 @@
 // else is a violation.
 
 import type { Clock } from '../src/base/clock.ts';
-import { StorageError } from '../src/base/errors.ts';
+import { isStorageError, StorageError } from '../src/base/errors.ts';
 import { BLOCK_BYTES, type Database, openDatabase } from '../src/engine/db.ts';
 import type { BlockDevice } from '../src/volume/block-device.ts';
 import { openVolumes, type Volumes } from '../src/volume/volumes.ts';
@@ -21,7 +21,9 @@ import type { Dice } from './dice.ts';
 import { runAdmin } from './admin.ts';
 import type { BranchModel, SnapshotModel } from './branch-model.ts';
 import type { Reign } from './reign.ts';
+import type { Seat } from './seat.ts';
 import { SIM_PASSPHRASE } from './new-stores.ts';
+import type { Keeper } from './oracle.ts';
 import { drawSettings } from './plan.ts';
 import type { Simulation } from './simulation.ts';
 import { createGatedClock, Gate } from './world.ts';
@@ -50,6 +52,7 @@ export class SimProcess implements Actor {
   readonly ended: Promise<void>;
   readonly #resolveEnded: () => void;
   readonly #devices = new Map<string, BlockDevice>();
+  readonly seat: Seat | undefined;
   state: ProcessState = 'opening';
   #actors: Promise<void>[] = [];
   /** Operations of clients under way; none begins while they are held. */
@@ -61,8 +64,10 @@ export class SimProcess implements Actor {
   #reign: Reign | undefined;
   #atomicBytesMax = 0;
 
-  constructor(branch: BranchModel, number: number) {
+  constructor(branch: BranchModel, number: number, seat: Seat | undefined) {
     const { simulation } = branch;
+    this.seat = seat;
+    if (seat !== undefined) simulation.seats.set(this, seat);
     this.branch = branch;
     this.simulation = simulation;
     this.name = `p${number}`;
@@ -94,20 +99,28 @@ export class SimProcess implements Actor {
     return this.simulation.hasRival(this, this.branch);
   }
 
+  /** Who vouches for a barrier. */
+  get keeper(): Keeper {
+    return this.seat?.journal.used === true ? 'journal' : 'store';
+  }
+
   trace(what: string): void {
     this.simulation.world.trace(`${this.name} ${what}`);
   }
 
   /** True when it serves; false when it has ended instead. */
   async open(): Promise<boolean> {
-    const { simulation } = this;
+    const { simulation, seat } = this;
+    const others = simulation.manifestsOfOthers(this, this.branch);
     try {
-      const settings = drawSettings(this.dice);
+      const settings = drawSettings(this.dice, simulation.plan);
       this.#atomicBytesMax = Math.min(ATOMIC_BYTES_MAX, settings.segmentBytes);
-      this.trace(`opens ${this.branch.name} ${JSON.stringify(settings)}`);
+      const { journal } = seat ?? {};
+      this.trace(`opens ${this.branch.name} ${JSON.stringify({ ...journal, ...settings })}`);
       const database = await openDatabase(createComponents(this), {
         passphrase: SIM_PASSPHRASE,
         branch: this.branch.name,
+        journal: seat?.journal,
         ...settings,
       });
       this.#database = database;
@@ -119,7 +132,13 @@ export class SimProcess implements Actor {
       const { readAheadBytes } = simulation.plan;
       this.#volumes = await openVolumes(database, { readAheadBytes });
     } catch (error) {
-      this.judge(error, 'open');
+      const isMet = simulation.manifestsOfOthers(this, this.branch) > others;
+      const isRefused = isStorageError(error, 'fenced') && !isMet && !this.hasRival;
+      if (isRefused && seat !== undefined && (await this.branch.mayRefuse(seat))) {
+        this.trace(`is refused: ${error.message}`);
+        simulation.counters.refusals += 1;
+      } else if (isMet && isStorageError(error, 'fenced')) this.trace('is overtaken');
+      else this.judge(error, 'open');
       this.kill();
       return false;
     }
@@ -133,7 +152,7 @@ export class SimProcess implements Actor {
     const { manifest } = await simulation.inspector.head(branch.id!);
     if (manifest.deleted) throw new StorageError('fenced', `branch ${branch.name} was deleted`);
     const found = await simulation.inspector.look(branch.name);
-    const reign = branch.oracle.opened(epoch, this.name, found);
+    const reign = branch.oracle.opened(epoch, this.name, found, this.seat);
     if (!branch.isDoomed) branch.presence = 'there';
     if (reign.deposedAt === Infinity) await branch.settleSnapshots();
     if (this.dice.chance(LOOK_RATE)) await branch.checkRoots();
@@ -210,7 +229,8 @@ export class SimProcess implements Actor {
       this.kill();
       return false;
     }
-    this.branch.oracle.acknowledge(this.reign, called);
+    this.branch.oracle.acknowledge(this.reign, called, 'store');
+    if (!this.hasRival) await this.branch.checkClosed(this.name);
     this.trace('has closed');
     this.kill();
     return true;
@@ -222,6 +242,7 @@ export class SimProcess implements Actor {
     this.state = 'ended';
     this.gate.kill();
     this.simulation.store.abandon(this);
+    this.seat?.machine.vacate();
     this.#resolveEnded();
   }
 
@@ -253,6 +274,7 @@ export class SimProcess implements Actor {
     this.trace(`${during} failed: ${error instanceof StorageError ? error.kind : String(error)}`);
     if (error instanceof StorageError) {
       if (error.kind === 'unavailable') return 'unavailable';
+      if (error.kind === 'noSpace' && this.seat?.machine.troubled === true) return 'unavailable';
       if (error.kind === 'fenced' && this.hasRival) return 'over';
       if (error.kind === 'aborted' && this.state !== 'serving') return 'over';
       if (error.kind === 'notFound' && this.branch.mayBeGone) return 'over';
@@ -264,7 +286,8 @@ export class SimProcess implements Actor {
 
   async #watchFailure(database: Database): Promise<void> {
     const error = await database.failed;
-    if (this.judge(error, 'the engine') === 'over') this.retire();
+    this.judge(error, 'the engine');
+    this.retire();
   }
 }
 

@@ -92,7 +92,7 @@ export class SimReader implements Actor {
 
   async #open(): Promise<Database | undefined> {
     const followIntervalMs = this.dice.pick([200, 1000, 5000]);
-    const drawn = drawSettings(this.dice);
+    const drawn = drawSettings(this.dice, this.simulation.plan);
     const memtableBytes = this.dice.pick([64, 600, 600]) * 1024;
     const settings = { ...drawn, memtableBytes, followIntervalMs, readOnly: true };
     this.trace(`follows ${this.branch.name}`);

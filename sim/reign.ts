@@ -20,6 +20,14 @@ export class Reign {
   readonly atomicWrites: AtomicWrite[] = [];
   /** Everything that ended before this moment was acknowledged as durable. */
   acknowledged = 0;
+  /** The same of what the store acknowledged; less with a journal. */
+  stored = 0;
+  /** Its machine's name, when barriers wait for a journal there. */
+  machine: string | undefined;
+  /** Its journal holds what was acknowledged and is in no later state. */
+  owes = false;
+  /** Its journal is no more. */
+  journalLost = false;
   /** Something that ended at this moment is not in the successor's state. */
   lostFrom = Infinity;
   /** When a writer of a higher epoch was seen to have opened. */

@@ -94,6 +94,7 @@ class Residue {
       if (isAhead) this.#reach(key, `the log of ${what}`);
     }
     await this.#addRoot(id, manifest, `the head of ${what}`);
+    await this.#addJournaled(id, number - 1, what);
     for (const { manifest: older, name: root } of [...manifest.snapshots, ...manifest.points]) {
       this.#reach(manifestName(id, older), `${root} of ${what}`);
       if (!inspector.memory.objects.has(manifestName(id, older))) continue;
@@ -105,6 +106,15 @@ class Residue {
       if (child?.manifest.deleted === false) continue;
       world.fail(`${what} keeps a point for branch ${point.name}, which is gone`);
     }
+  }
+
+  /** A close that ended a journal leaves the manifest that named it to the next sweep. */
+  async #addJournaled(id: string, number: number, what: string): Promise<void> {
+    const { inspector } = this.#simulation;
+    const name = manifestName(id, number);
+    if (!inspector.memory.objects.has(name)) return;
+    const { journal } = await inspector.chain(id).loadNumber(number, 'open');
+    if (journal !== undefined) this.#reach(name, `the journal that ${what} had`);
   }
 
   async #addRoot(id: string, manifest: Manifest, what: string): Promise<void> {

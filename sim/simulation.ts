@@ -2,7 +2,7 @@
 
 import { readBranchIndex } from '../src/engine/branch-index.ts';
 import { MAIN_BRANCH } from '../src/engine/db.ts';
-import { BRANCH_INDEX_PREFIX } from '../src/engine/format/names.ts';
+import { BRANCH_INDEX_PREFIX, numberOf } from '../src/engine/format/names.ts';
 import { BranchModel } from './branch-model.ts';
 import { Dice } from './dice.ts';
 import { FaultyStore, type StoreClient } from './faulty-store.ts';
@@ -10,6 +10,7 @@ import { branchOfKey, Inspector } from './inspector.ts';
 import type { NewStores } from './new-stores.ts';
 import { OperationSource } from './oracle.ts';
 import { drawPlan, type Plan } from './plan.ts';
+import type { Seat } from './seat.ts';
 import { World } from './world.ts';
 
 interface SimulationParts {
@@ -40,7 +41,15 @@ export class Simulation {
     collections: 0,
     followers: 0,
     followerReads: 0,
+    refusals: 0,
+    takenUp: 0,
+    journalFailures: 0,
+    journalRestarts: 0,
+    spoolFailures: 0,
+    spooled: 0,
   };
+  /** Where processes of runs with a journal run. */
+  readonly seats = new Map<StoreClient, Seat>();
   /** Who put the manifests of each branch, in order. */
   readonly #manifests = new Map<string, StoreClient[]>();
   /** In the order in which they were put last. */
@@ -89,6 +98,10 @@ export class Simulation {
     if (key.startsWith(BRANCH_INDEX_PREFIX)) void this.readIndex();
     if (!key.includes('/manifest/')) return;
     const id = branchOfKey(key)!;
+    const seat = this.seats.get(by);
+    const branch = [...this.branches.values()].find((one) => one.id === id);
+    // As above.
+    if (branch !== undefined) void branch.checkClaim(numberOf(key)!, seat);
     const puts = this.#manifests.get(id);
     if (puts === undefined) this.#manifests.set(id, [by]);
     else puts.push(by);
@@ -99,6 +112,20 @@ export class Simulation {
     const puts = this.#manifests.get(id ?? '') ?? [];
     const own = puts.indexOf(by);
     return own >= 0 && puts.slice(own).some((other) => other !== by);
+  }
+
+  /** What a process has logged. */
+  note(event: string, fields: Readonly<Record<string, unknown>>): void {
+    const { counters } = this;
+    if (event === 'journal.replayed' && fields['records'] !== 0) counters.takenUp += 1;
+    if (event === 'journal.failed') counters.journalFailures += 1;
+    if (event === 'journal.restarted') counters.journalRestarts += 1;
+    if (event === 'spool.failed') counters.spoolFailures += 1;
+  }
+
+  /** How many manifests others have put. */
+  manifestsOfOthers(by: StoreClient, { id }: BranchModel): number {
+    return (this.#manifests.get(id ?? '') ?? []).filter((other) => other !== by).length;
   }
 
   /** When an object was put: moments of the oracle. */

@@ -146,6 +146,7 @@ export class Database {
       const { journal } = writer.publisher.current.manifest;
       const applied = await local.takeUp(journal, (name) => this.meta(name), files);
       if (applied > 0) await writer.log.storeBarrier();
+      await local.markTaken();
       const fresh = local.options.used ? await local.create(writer.epoch) : undefined;
       if (fresh === undefined) await writer.endJournal();
       else await writer.startJournal(fresh, local.options);

@@ -325,6 +325,7 @@ export class Writer {
       await this.log.storeBarrier();
       await this.flushAll();
       this.log.throwIfFailed();
+      await this.journal?.markStored();
       await this.endJournal();
       isEmpty = true;
     } finally {

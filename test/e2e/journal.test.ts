@@ -64,7 +64,7 @@ test('single FUA writes survive SIGKILL, and a clean stop leaves no journal', as
   }
 });
 
-test('a dark store: what was acknowledged is in the journal, and nobody opens without', async (t) => {
+test('a dark store: what was acknowledged is in the journal; nobody opens without', async (t) => {
   const gateway = await openGateway();
   t.after(() => gateway.stop());
   const options = gateway.serverOptions('journal');
@@ -77,7 +77,7 @@ test('a dark store: what was acknowledged is in the journal, and nobody opens wi
     flags: JOURNAL,
   });
   try {
-    proxy.dark('reset');
+    await proxy.dark('reset');
     await nbdsh(server.uri, [
       'h.pwrite(b"a" * 4096, 0, nbd.CMD_FLAG_FUA)',
       'h.pwrite(b"b" * 4096, 4096)',
@@ -85,7 +85,7 @@ test('a dark store: what was acknowledged is in the journal, and nobody opens wi
     ]);
     await until('the outage is known', async () => (await server.status()).outage !== undefined);
     await server.kill9();
-    proxy.light();
+    await proxy.light();
     // Another machine, or the same one without its state directory.
     const away = `${server.stateDir}-away`;
     await rename(server.stateDir, away);
@@ -100,10 +100,10 @@ test('a dark store: what was acknowledged is in the journal, and nobody opens wi
     // Abandoned elsewhere, it is refused here, shown, saved and discarded.
     await nbdsh(server.uri, ['h.pwrite(b"c" * 4096, 0, nbd.CMD_FLAG_FUA)']);
     await server.command('flush');
-    proxy.dark('refuse');
+    await proxy.dark('refuse');
     await nbdsh(server.uri, ['h.pwrite(b"d" * 4096, 0, nbd.CMD_FLAG_FUA)']);
     await server.kill9();
-    proxy.light();
+    await proxy.light();
     await rename(server.stateDir, away);
     await server.restart(['--abandon-journal']);
     await nbdsh(server.uri, ['assert h.pread(4096, 0) == b"c" * 4096']);

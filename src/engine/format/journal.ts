@@ -10,9 +10,9 @@
 //
 // The salt is fresh each time a file is used again: what an earlier use left behind does not open.
 // `stored` is a sequence that the store was known to hold, `synced` one that was on stable storage
-// when the record was written: of two that were not, a power cut may leave the second. Frames are of RECORD_FRAME_BYTES of
-// plaintext but for the last, sealed as (journalData, frame 0 + i), never compressed; the tag is
-// over the 40 bytes before it, as (journalRecord, frame 0).
+// when the record was written: of two that were not, a power cut may leave the second. Frames are
+// of RECORD_FRAME_BYTES of plaintext but for the last, sealed as (journalData, frame 0 + i), never
+// compressed; the tag is over the 40 bytes before it, as (journalRecord, frame 0).
 //
 //   record's plaintext:
 //   varint segment │ varint metas × { text name │ u8 present │ present ? length-prefixed value }

@@ -109,8 +109,11 @@ export class JournalTier implements LogJournal {
     const { journal } = this.#journaler;
     journal.release(sequence);
     if (journal.failure === undefined || this.#stopped) return;
-    // Nothing that is closed waits for the store: what is open is all that fresh slots must say.
-    if (journal.restartable && !this.#c.commitLog.hasWaiting) this.#restart();
+    // The store has every record that was ever given a sequence, whatever the old slots hold of
+    // them, and nothing that is closed waits for it: what is open is all that fresh slots must say.
+    const { assigned } = this.#journaler;
+    const isAllStored = sequence === assigned && !this.#c.commitLog.hasWaiting;
+    if (journal.restartable && isAllStored) this.#restart();
     else if (!journal.restartable) this.#prepareSoon();
   }
 
@@ -156,8 +159,24 @@ export class JournalTier implements LogJournal {
     await old.journal.close(true);
   }
 
+  /** The store has everything: said in the journal before the manifest stops naming it. */
+  async markStored(): Promise<void> {
+    const { journal } = this.#journaler;
+    if (journal.failure !== undefined) return;
+    // A failure is logged, and leaves it to people to see that nothing is missing.
+    await this.#journaler.markStored().catch(() => {});
+  }
+
   stop(error: StorageError): void {
+    if (this.#stopped) return;
     this.#stopped = true;
+    const { journal, durable } = this.#journaler;
+    // Deposed: what was acknowledged from here and is not in the store is not in the branch.
+    if (error.kind === 'fenced' && durable > journal.stored) {
+      const hint = 'save them with "varve journal export"';
+      const fields = { journal: journal.id, from: journal.stored + 1, to: durable, hint };
+      this.#c.log.error('journal.left.behind', fields);
+    }
     this.#journaler.stop(error);
   }
 

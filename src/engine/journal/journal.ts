@@ -35,6 +35,8 @@ const SLOT_BYTES_MAX = 64 * MIB;
 const SLOTS_MAX = 16;
 /** Slots that are kept for use again. */
 const FREE_SLOTS_MAX = 2;
+/** A buffer that had to grow has so much room for the next one. */
+const ROOM_BYTES = 256 * 1024;
 /** Zeroes are written in such pieces, so that a commit need not wait long behind one. */
 const FILL_BYTES = 1 * MIB;
 
@@ -298,7 +300,7 @@ export class Journal {
   }
 
   #ensure(bytes: number): void {
-    if (this.#sealed.length < bytes) this.#sealed = allocateShared(2 * bytes);
+    if (this.#sealed.length < bytes) this.#sealed = allocateShared(bytes + ROOM_BYTES);
   }
 
   /** After a failure: there is a fresh slot to go on in. */
@@ -326,9 +328,17 @@ export class Journal {
   async close(remove: boolean): Promise<void> {
     await this.#preparing;
     const { disk } = this.#c;
+    const { directory } = this.#settings;
+    const newest = this.#used.pop();
     for (const slot of [...this.#used, ...this.#free]) {
       await slot.file.close();
-      if (remove) await disk.remove(this.#settings.directory, slot.name);
+      if (remove) await disk.remove(directory, slot.name);
+    }
+    if (newest !== undefined) {
+      await newest.file.close();
+      // It says that the store has everything, so it goes when the others are gone.
+      if (remove) await disk.syncDirectory(directory);
+      if (remove) await disk.remove(directory, newest.name);
     }
     this.#used = [];
     this.#free.length = 0;

@@ -29,6 +29,9 @@ export interface JournalerHooks {
   readonly onFailed: (error: StorageError) => void;
 }
 
+/** A buffer that had to grow has so much room for the next record. */
+const ROOM_BYTES = 256 * 1024;
+
 export class Journaler {
   readonly journal: Journal;
   readonly #hooks: JournalerHooks;
@@ -39,7 +42,7 @@ export class Journaler {
   #durable: number;
   #working: Promise<void> | undefined;
   #stopped = false;
-  #plain = allocateShared(256 * 1024);
+  #plain = allocateShared(ROOM_BYTES);
 
   /** Goes on behind `sequence`, up to which the bucket has everything. */
   constructor(journal: Journal, sequence: number, hooks: JournalerHooks) {
@@ -128,7 +131,7 @@ export class Journaler {
   #encode(segment: Segment | undefined, delta: SegmentDelta): Uint8Array {
     const head = encodeChangeHead(segment?.id ?? 1, delta);
     const bytes = head.length + delta.blocks.length * BLOCK_BYTES;
-    if (this.#plain.length < bytes) this.#plain = allocateShared(2 * bytes);
+    if (this.#plain.length < bytes) this.#plain = allocateShared(bytes + ROOM_BYTES);
     this.#plain.set(head, 0);
     let at = head.length;
     for (const { first, count } of runsOf(delta.blocks)) {
@@ -178,7 +181,8 @@ export class Journaler {
   }
 }
 
-const NO_DELTA: SegmentDelta = {
+/** Of a record that changes nothing. */
+export const NO_DELTA: SegmentDelta = {
   metas: [],
   chunks: Uint8Array.of(0),
   blocks: [],

@@ -6,6 +6,7 @@
 //   then               the store has everything: a fresh journal is named, the old files go
 
 import type { Clock } from '../../base/clock.ts';
+import { messageOf } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Rng } from '../../base/rng.ts';
 import type { Keyring } from '../../codec/keyring.ts';
@@ -19,6 +20,7 @@ import { admitAbandoned, admitHolding } from './admit.ts';
 import { Journal } from './journal.ts';
 import type { JournalDisk } from './journal-disk.ts';
 import { encodePosition, JOURNAL_META, sequenceIn } from './journal-position.ts';
+import { putStoredMark } from './stored-mark.ts';
 import { findJournals, type FoundJournal, removeSlots } from './read-journal.ts';
 
 export interface LocalJournalComponents {
@@ -39,6 +41,9 @@ export class LocalJournal {
   #found: readonly FoundJournal[] = [];
   /** Found ones whose files stay. */
   #kept: readonly FoundJournal[] = [];
+  /** The one that was taken up. */
+  #taken: FoundJournal | undefined;
+  #mark: string | undefined;
 
   constructor(components: LocalJournalComponents, branch: string, options: JournalOptions) {
     this.#c = components;
@@ -73,6 +78,7 @@ export class LocalJournal {
   ): Promise<number> {
     const mine = this.#found.find((one) => one.id === name?.id);
     if (mine === undefined || this.options.abandon) return 0;
+    this.#taken = mine;
     const after = sequenceIn(await meta(JOURNAL_META), mine.id);
     let applied = 0;
     for await (const { sequence, plain } of mine.records(after)) {
@@ -82,6 +88,23 @@ export class LocalJournal {
     }
     this.#c.log.info('journal.replayed', { journal: mine.id, after, records: applied });
     return applied;
+  }
+
+  /**
+   * The store has all that the one says that was taken up: noted there before a manifest names
+   * another, since a crash may leave both. A full disk does not keep the branch from being opened:
+   * then it is for people to see that nothing is missing.
+   */
+  async markTaken(): Promise<void> {
+    const taken = this.#taken;
+    if (taken === undefined) return;
+    const { lastSequence } = await taken.summary();
+    const sequence = lastSequence + 1;
+    try {
+      this.#mark = await putStoredMark(this.#c, this.#directory, taken.header, sequence);
+    } catch (error) {
+      this.#c.log.warn('journal.mark.failed', { journal: taken.id, error: messageOf(error) });
+    }
   }
 
   /** A fresh one, with a slot. */
@@ -96,8 +119,12 @@ export class LocalJournal {
   /** The bucket has all that earlier journals say: their slots go, but for those of `fresh`. */
   async removeFound(fresh: Journal | undefined): Promise<void> {
     const kept = new Set(this.#kept.flatMap((journal) => journal.names));
-    await removeSlots(this.#c.disk, this.#directory, (name) => {
-      return !kept.has(name) && fresh?.owns(name) !== true;
-    });
+    // The newest slot, which says that the store has everything, goes when the others are gone.
+    const newest = new Set([this.#mark, ...this.#found.map(({ names }) => names.at(-1))]);
+    for (const goes of [(name: string) => !newest.has(name), () => true]) {
+      await removeSlots(this.#c.disk, this.#directory, (name) => {
+        return goes(name) && !kept.has(name) && fresh?.owns(name) !== true;
+      });
+    }
   }
 }

@@ -75,13 +75,19 @@ export class FoundJournal {
     return this.#slots[0]!.header.journal;
   }
 
+  /** Of its newest slot. */
+  get header(): JournalHeader {
+    return this.#slots.at(-1)!.header;
+  }
+
+  /** Oldest first. */
   get names(): readonly string[] {
     return this.#slots.map(({ name }) => name);
   }
 
   /** Reads all headers. Damage that `records` would meet is not looked for. */
   async summary(): Promise<JournalSummary> {
-    const { epoch, host, createdUnixMs } = this.#slots.at(-1)!.header;
+    const { epoch, host, createdUnixMs } = this.header;
     let records = 0;
     let bytes = 0;
     let lastSequence = 0;

@@ -297,7 +297,19 @@ export class CommitLog {
     this.throwIfFailed();
     this.counters.barriers += 1;
     const journal = this.#journal;
-    return journal?.takesBarriers(this.lag()) === true ? journal.barrier() : this.#storeBarrier();
+    if (journal?.takesBarriers(this.lag()) !== true) return this.#storeBarrier();
+    const waiting = journal.barrier();
+    return waiting && this.#journalBarrier(journal, waiting);
+  }
+
+  /** A journal that fails under a barrier may leave it to the store. */
+  async #journalBarrier(journal: LogJournal, waiting: Promise<void>): Promise<void> {
+    try {
+      await waiting;
+    } catch (error) {
+      if (this.#failure !== undefined || journal.takesBarriers(this.lag())) throw error;
+      await this.#storeBarrier();
+    }
   }
 
   /** As `barrier`, whatever the tier: the store has it. */

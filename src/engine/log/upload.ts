@@ -59,6 +59,6 @@ export function fencedError({ name, epoch }: ClosedSegment): StorageError {
   return new StorageError(
     'fenced',
     `another writer has taken the branch over: ${name} is not ours (we are epoch ${epoch}); ` +
-      'nothing more was acknowledged',
+      'nothing more is acknowledged',
   );
 }
