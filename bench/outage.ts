@@ -38,7 +38,7 @@ const server = await startServer({
   ...options,
   storeFlags: ['--s3-endpoint', proxy.endpoint],
   volumes: { disk: '8G' },
-  flags: ['--durability', 'journal', '--cache-memory', '512M', '--log-level', 'warn'],
+  flags: ['--durability', 'journal', '--cache-memory', '2G', '--log-level', 'warn'],
 });
 open.defer(() => server.remove());
 const machine = new Machine({ server });

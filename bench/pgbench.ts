@@ -54,7 +54,7 @@ async function openVarve(
   const server = await startServer({
     ...options,
     volumes: { disk: DEVICE },
-    flags: ['--durability', name, '--log-level', 'warn', '--cache-memory', '512M'],
+    flags: ['--durability', name, '--log-level', 'warn', '--cache-memory', '2G'],
   });
   open.defer(() => server.remove());
   const requests = async (): Promise<Requests> => {
