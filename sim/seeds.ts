@@ -21,4 +21,10 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 184, found: 'a fence in the place of a log object that a successor had deleted' },
   { seed: 3, found: 'a read-back that came short made an own object somebody else’s' },
   { seed: 193, found: 'a merge of runs that a restore replaced was called damage' },
+  { seed: 147, found: 'a deposed writer published under a number that was free again' },
+  { seed: 167, found: 'the first slot of a journal was used again before the bucket knew of it' },
+  {
+    seed: 352,
+    found: 'behind a restore a journal let slots go by the sequences of the one before',
+  },
 ];

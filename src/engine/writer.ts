@@ -228,6 +228,9 @@ export class Writer {
   ): Promise<void> {
     try {
       await this.publisher.publish('admin', change, install);
+      // A number below the highest may be free again, because a successor has replaced and deleted
+      // its manifest: what has landed there is nobody's, and must not be told to have been done.
+      await this.throwIfDeposed();
     } catch (error) {
       const fatal = isStorageError(error, 'exists') ? fatalError('admin', error) : undefined;
       if (fatal === undefined) throw error;

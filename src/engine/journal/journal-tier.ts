@@ -155,6 +155,7 @@ export class JournalTier implements LogJournal {
     if (old.journal.failure === undefined) await old.markStored();
     await publish(nameOf(fresh));
     this.#journaler = next;
+    this.#c.commitLog.forgetSequence();
     await old.settled();
     await old.journal.close(true);
   }

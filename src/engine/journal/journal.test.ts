@@ -182,6 +182,21 @@ test('writers go on through an outage past what memory holds, and reads see it a
   await elsewhere.close();
 });
 
+test('a journal that has left its first slot before the store heard of it is taken up', async () => {
+  const bed = await new Bed().init();
+  const db = await bed.open({ bytesMax: 1024 * 1024 });
+  bed.link.cut = true;
+  // Slots are of 64 KiB then.
+  for (let i = 0; i < 40; i++) {
+    await db.write(INODE, i * BLOCK, noise(i, BLOCK));
+    await db.barrier();
+  }
+  bed.crash();
+  const again = await bed.open();
+  for (let i = 0; i < 40; i++) await expect(again, i, i);
+  await again.close();
+});
+
 test('random crashes of both disks: what was acknowledged is there', async () => {
   const bed = await new Bed().init();
   const acknowledged = new Map<number, number>();

@@ -23,6 +23,12 @@ import { encodePosition, JOURNAL_META, sequenceIn } from './journal-position.ts'
 import { putStoredMark } from './stored-mark.ts';
 import { findJournals, type FoundJournal, removeSlots } from './read-journal.ts';
 
+/**
+ * The record that a journal begins with: it changes nothing, so that its slot may be gone before the
+ * bucket knows of the journal.
+ */
+const FIRST_SEQUENCE = 1;
+
 export interface LocalJournalComponents {
   readonly disk: JournalDisk;
   readonly sealer: Sealer;
@@ -79,7 +85,7 @@ export class LocalJournal {
     const mine = this.#found.find((one) => one.id === name?.id);
     if (mine === undefined || this.options.abandon) return 0;
     this.#taken = mine;
-    const after = sequenceIn(await meta(JOURNAL_META), mine.id);
+    const after = Math.max(FIRST_SEQUENCE, sequenceIn(await meta(JOURNAL_META), mine.id));
     let applied = 0;
     for await (const { sequence, plain } of mine.records(after)) {
       const change = decodeChange(plain, `record ${sequence} of the journal`);

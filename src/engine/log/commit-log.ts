@@ -143,6 +143,11 @@ export class CommitLog {
     return this.#uploads.waiting.length > 0;
   }
 
+  /** Another journal begins, and nothing waits for the store. */
+  forgetSequence(): void {
+    this.#uploads.forgetSequence();
+  }
+
   /** From here on barriers wait for the journal; undefined: for the store. */
   useJournal(journal: LogJournal | undefined): void {
     this.#journal = journal;

@@ -100,6 +100,11 @@ export class Uploads {
     return this.#durableSequence;
   }
 
+  /** Another journal begins: what was stored of the one before says nothing of it. */
+  forgetSequence(): void {
+    this.#durableSequence = 0;
+  }
+
   /** Closed segments that are not durable, oldest first. */
   get waiting(): readonly Closed[] {
     return this.#queue;

@@ -54,6 +54,8 @@ export class Publisher {
   ): Promise<void> {
     await this.#turn.acquire();
     try {
+      // Whoever had the turn may have found out that the branch is lost.
+      this.#c.signal.throwIfAborted();
       const number = this.#current.number + 1;
       const manifest = { ...this.#current.manifest, ...change(this.#current.manifest, number) };
       const put = this.#c.manifests.prepare(number, manifest);
