@@ -182,7 +182,7 @@ test('writers go on through an outage past what memory holds, and reads see it a
   await elsewhere.close();
 });
 
-test('a journal that has left its first slot before the store heard of it is taken up', async () => {
+test('a journal that left its first slot before the store heard of it is taken up', async () => {
   const bed = await new Bed().init();
   const db = await bed.open({ bytesMax: 1024 * 1024 });
   bed.link.cut = true;

@@ -24,8 +24,8 @@ import { putStoredMark } from './stored-mark.ts';
 import { findJournals, type FoundJournal, removeSlots } from './read-journal.ts';
 
 /**
- * The record that a journal begins with: it changes nothing, so that its slot may be gone before the
- * bucket knows of the journal.
+ * The record that a journal begins with: it changes nothing, so that its slot may be gone before
+ * the bucket knows of the journal.
  */
 const FIRST_SEQUENCE = 1;
 
