@@ -185,6 +185,8 @@ export const targets: readonly Target[] = [
       encodeData1(),
     ],
     run: runRecord,
+    // To compare, it keeps the map of each chunk: 256 bytes and a view for two bytes of input.
+    memoryBytes: 8 * 1024 * 1024,
   },
   {
     name: 'block-map',
