@@ -215,6 +215,8 @@ class Admin {
         const allowed = attempt === 1 ? [...refusals] : [...refusals, ...later];
         // Others act on what this one knows no more of.
         if (process.hasRival) allowed.push('notFound', 'exists', 'invalid');
+        // Whoever deletes the branch gives up the children that it is just getting.
+        if (this.#branch.isDoomed) allowed.push('aborted');
         if (isStorageError(error) && allowed.includes(error.kind)) {
           process.trace(`${what}: refused, ${error.kind}`);
           return false;

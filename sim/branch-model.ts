@@ -125,7 +125,7 @@ export class BranchModel {
     if (journal.abandon) return false;
     const { host } = manifest.journal ?? {};
     if (host !== undefined && host !== machine.name) return true;
-    return machine.troubled || this.oracle.mayRefuse(machine.name);
+    return machine.troubled || this.oracle.mayRefuse(machine.name, machine.forgetful);
   }
 
   /** Snapshots that must be there are; they, and what children stand on, hold what they held. */

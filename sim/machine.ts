@@ -46,6 +46,8 @@ export class Machine {
   disk = new MemoryJournalDisk();
   /** Its disk has failed at least once. */
   troubled = false;
+  /** Unsynced marks of what the store has may be forgotten: a journal that held nothing does again. */
+  forgetful = false;
   occupant: SimProcess | undefined;
   readonly #dice: Dice;
   readonly #profile: DiskProfile;
@@ -103,6 +105,7 @@ export class Machine {
     const { world } = this.branch.simulation;
     this.occupant?.kill();
     world.trace(`${this.name} loses power`);
+    this.forgetful = true;
     this.disk = this.disk.crash(this.#dice.rng);
   }
 

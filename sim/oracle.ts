@@ -137,10 +137,14 @@ export class Oracle {
     }
   }
 
-  /** There may be a journal that the branch has gone on without. */
-  mayRefuse(machine: string): boolean {
+  /**
+   * There may be a journal that the branch has gone on without. A `forgetful` machine may still
+   * have one that was not discarded because it held nothing.
+   */
+  mayRefuse(machine: string, forgetful: boolean): boolean {
     return this.#reigns.some((reign) => {
-      return reign.machine === machine && this.isAbandoned(reign) && !reign.journalLost;
+      if (reign.machine !== machine || !this.isAbandoned(reign)) return false;
+      return forgetful || !reign.journalLost;
     });
   }
 

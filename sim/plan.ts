@@ -112,10 +112,12 @@ function drawRetry(dice: Dice, attemptTimeoutMs: number): Plan['retry'] {
     attemptTimeoutMs: attemptTimeoutMs * dice.pick([0.5, 1]),
     totalDeadlineMs: attemptTimeoutMs * dice.pick([2, 10]),
   };
+  // An opening makes many requests, each of which must succeed.
+  const opening = { totalDeadlineMs: attemptTimeoutMs * 100 };
   return {
     attemptTimeoutMs,
     totalDeadlineMs: attemptTimeoutMs * dice.pick([3, 10, 50]),
-    byCause: dice.chance(0.5) ? {} : { read: reading, lookup: reading },
+    byCause: { open: opening, ...(dice.chance(0.5) ? {} : { read: reading, lookup: reading }) },
     baseDelayMs: 20,
     maxDelayMs: 500,
     budget: dice.pick([

@@ -22,6 +22,7 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 3, found: 'a read-back that came short made an own object somebody else’s' },
   { seed: 193, found: 'a merge of runs that a restore replaced was called damage' },
   { seed: 147, found: 'a deposed writer published under a number that was free again' },
+  { seed: 66, found: 'a writer that published on took its own replaced manifest for a rival’s' },
   { seed: 167, found: 'the first slot of a journal was used again before the bucket knew of it' },
   {
     seed: 352,

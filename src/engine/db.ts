@@ -99,7 +99,9 @@ export async function openDatabase(
   const { number, manifest } = recovered.root;
   if (full.readOnly) await tables.preload(tree.runs);
   else
-    await asWriter(manifests, { number, epoch: manifest.epoch }, () => tables.preload(tree.runs));
+    await asWriter(manifests, { newest: () => number, epoch: manifest.epoch }, () =>
+      tables.preload(tree.runs),
+    );
   const grace = new Grace();
   const opened = { ...base, store, grace, lineage, tables, recovered, local };
   const database = new Database(components, full, opened);

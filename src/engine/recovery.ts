@@ -72,7 +72,7 @@ export async function recover(
   const { manifests } = components;
   if (options.readOnly) return replayFrom(components, options, await manifests.load());
   const root = await claimEpoch(manifests, options.admit ?? admitUnjournaled);
-  const reign = { number: root.number, epoch: root.manifest.epoch };
+  const reign = { newest: () => root.number, epoch: root.manifest.epoch };
   return asWriter(manifests, reign, async () => {
     const recovered = await replayFrom(components, options, root);
     // The first missing number may be one that a successor has deleted. It does so only behind a

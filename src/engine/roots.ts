@@ -147,7 +147,7 @@ export class Roots {
       const parents = [...this.#manifest.lineage, { branch: lineage.own, nextSegment, epoch }];
       const first = { ...FIRST_MANIFEST, epoch, logEpoch: epoch, nextSegment, runs };
       const child = createManifestChain(store, keyring, rng, id);
-      await child.publish(1, { ...first, lineage: parents }, 'admin');
+      await publishFirst(child, { ...first, lineage: parents }, name);
       await changeBranchIndex(store, keyring, rng, (known) => {
         if (known.get(name) === id) return undefined;
         // Someone else was faster with the name. The child has no name then, and goes.
@@ -299,6 +299,20 @@ export class Roots {
     } finally {
       this.#turn.release();
     }
+  }
+}
+
+/** Only who takes the child for gone puts something in this place (`isBranchGone`). */
+async function publishFirst(child: ManifestChain, first: Manifest, name: string): Promise<void> {
+  try {
+    await child.publish(1, first, 'admin');
+  } catch (error) {
+    if (!isStorageError(error, 'exists')) throw error;
+    throw new StorageError(
+      'aborted',
+      `another server took over, or is deleting, the branch that "${name}" was to stand on`,
+      { cause: error },
+    );
   }
 }
 

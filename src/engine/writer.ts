@@ -256,9 +256,9 @@ export class Writer {
 
   /** `fenced`, and the end of the engine, when another writer has published a manifest. */
   async throwIfDeposed(): Promise<void> {
-    const { number } = this.publisher.current;
+    const reign = { newest: () => this.publisher.current.number, epoch: this.epoch };
     try {
-      await throwIfDeposed(this.#manifests, { number, epoch: this.epoch }, 'read');
+      await throwIfDeposed(this.#manifests, reign, 'read');
     } catch (error) {
       if (isStorageError(error, 'fenced')) this.#onFailed(error);
       throw error;
@@ -270,9 +270,7 @@ export class Writer {
     try {
       return await work;
     } catch (error) {
-      if (isStorageError(error, 'corrupt') || isStorageError(error, 'notFound')) {
-        await this.throwIfDeposed();
-      }
+      if (lacks(error)) await this.throwIfDeposed();
       throw error;
     }
   }
@@ -341,4 +339,10 @@ export class Writer {
       await this.journal?.close(isEmpty);
     }
   }
+}
+
+/** Whether it may come of a successor's deletions, or of a branch that it has given up. */
+function lacks(error: unknown): boolean {
+  if (!isStorageError(error)) return false;
+  return error.kind === 'corrupt' || error.kind === 'notFound' || error.kind === 'aborted';
 }

@@ -233,38 +233,34 @@ export class Follower {
   async #catchUp(thorough: boolean): Promise<void> {
     const startMs = this.#c.clock.monotonicMs();
     const { snapshot } = this.#settings;
-    let atEnd = true;
     if (this.isLost) await this.#move();
-    else if (!snapshot) atEnd = await this.#follow(thorough);
-    if (!atEnd) throw new StorageError('noSpace', 'the memtable is full: the log must be flushed');
+    else if (!snapshot) await this.#follow(thorough);
+    if (!this.#view.atEnd)
+      throw new StorageError('noSpace', 'the memtable is full: the log must be flushed');
     this.#refreshedMs = startMs;
   }
 
-  /** False when the memtable took no more. */
-  async #follow(thorough: boolean): Promise<boolean> {
+  async #follow(thorough: boolean): Promise<void> {
     const { position, root } = this.#view;
     const before = position.logNumber;
-    const atEnd = await this.#advance();
-    if (this.#view.root !== root) return atEnd;
+    await this.#advance();
+    if (this.#view.root !== root) return;
     this.#quiet = position.logNumber === before ? this.#quiet + 1 : QUIET_REFRESHES;
-    if (!thorough && atEnd && this.#quiet < QUIET_REFRESHES) return true;
+    if (!thorough && this.#view.atEnd && this.#quiet < QUIET_REFRESHES) return;
     // Whoever still reads under the last lease but one holds it: no third one then.
-    if (this.#leaving.size > 0) return atEnd;
-    const outdated = await isOutdated(this.#c, root);
-    if (outdated) await this.#move();
+    if (this.#leaving.size > 0) return;
+    if (await isOutdated(this.#c, root)) await this.#move();
     this.#quiet = 0;
-    return atEnd || (outdated && this.#advance());
   }
 
   /** As `ViewReader.advance`; moves on when what it reads has fallen to the writer meanwhile. */
-  async #advance(): Promise<boolean> {
+  async #advance(): Promise<void> {
     try {
-      return await this.#c.views.advance(this.#view);
+      await this.#c.views.advance(this.#view);
     } catch (error) {
       const { root } = this.#view;
       if (!isStorageError(error, 'corrupt') || !(await isOutdated(this.#c, root))) throw error;
       await this.#move();
-      return true;
     }
   }
 

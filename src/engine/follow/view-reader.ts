@@ -22,6 +22,8 @@ export interface View {
   readonly memtable: Memtable;
   /** Behind the last commit that the memtable holds. Moves on with it. */
   readonly position: ReplayPosition;
+  /** Whether the memtable had room for all that the log held when it was last read. */
+  atEnd: boolean;
 }
 
 export interface ViewReaderComponents {
@@ -73,8 +75,9 @@ export class ViewReader {
     return view;
   }
 
-  /** Applies what the log has by now. False when the memtable is full. */
-  async advance({ root, memtable, position }: View): Promise<boolean> {
+  /** Applies what the log has by now, as far as the memtable takes it. */
+  async advance(view: View): Promise<void> {
+    const { root, memtable, position } = view;
     const { store, keyring, branch } = this.#c;
     const { memtableBytesMax, onProgress } = this.#settings;
     const full = new StorageError('noSpace', 'the memtable is full');
@@ -98,9 +101,10 @@ export class ViewReader {
       );
     } catch (error) {
       if (error !== full) throw error;
-      return false;
+      view.atEnd = false;
+      return;
     }
-    return true;
+    view.atEnd = true;
   }
 
   /**
@@ -134,7 +138,7 @@ export class ViewReader {
   ): View {
     const open = new Map(known.map((run) => [idsOf(descriptorsOf(run)), run]));
     const runs = root.manifest.runs.map((run) => open.get(idsOf(run)) ?? this.#c.tables.open(run));
-    return { root, runs, memtable, position };
+    return { root, runs, memtable, position, atEnd: true };
   }
 }
 

@@ -145,7 +145,7 @@ export class Trash {
         await this.#dispose(batch);
       } catch (error) {
         // What was deleted already is deleted once more then, which does no harm.
-        if (generation === this.#generation) this.#items.unshift(...batch);
+        if (generation === this.#generation) this.#items = [...batch, ...this.#items];
         if (this.#c.signal.aborted) return;
         const fields = { objects: batch.length, error: messageOf(error), retryMs: RETRY_DELAY_MS };
         this.#c.log.warn('trash.failed', fields);
@@ -157,6 +157,7 @@ export class Trash {
     if (this.#leased.length > 0) this.#later(LEASE_MS);
   }
 
+  /** All of the batch, or it rejects and all of it is still to be done. */
   async #dispose(batch: readonly TrashItem[]): Promise<void> {
     const { pins, grace } = this.#c;
     const generation = this.#generation;
@@ -165,10 +166,11 @@ export class Trash {
     const leased = await pins.leased();
     if (generation !== this.#generation) return;
     const gone: TrashItem[] = [];
+    const held: TrashItem[] = [];
     for (const item of batch) {
       if (keeps(kept, item)) continue;
-      if (leased.some((root) => holds(root, item))) this.#leased.push(item);
-      else gone.push(item);
+      const isHeld = leased.some((root) => holds(root, item));
+      (isHeld ? held : gone).push(item);
     }
     let next = 0;
     const worker = async (): Promise<void> => {
@@ -183,6 +185,7 @@ export class Trash {
     for (const result of await Promise.allSettled(workers)) {
       if (result.status === 'rejected') throw result.reason;
     }
+    if (generation === this.#generation) this.#leased = [...this.#leased, ...held];
   }
 
   #nameOf({ kind, id }: TrashItem): string {

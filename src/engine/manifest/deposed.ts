@@ -3,28 +3,45 @@
 
 import { isStorageError, StorageError } from '../../base/errors.ts';
 import type { RequestCause } from '../../objectstore/object-store.ts';
+import type { Manifest } from './manifest.ts';
 import type { ManifestChain } from './manifest-chain.ts';
 
 export interface Reign {
-  /** Of the newest manifest that the writer knows. */
-  readonly number: number;
+  /** Of the newest manifest that the writer knows; asked again when that may have changed. */
+  readonly newest: () => number;
   readonly epoch: number;
 }
 
 /** `fenced` when the branch has a manifest of a writer with a higher epoch. */
 export async function throwIfDeposed(
   manifests: ManifestChain,
-  { number, epoch }: Reign,
+  { newest, epoch }: Reign,
   cause: RequestCause,
 ): Promise<void> {
-  const highest = await manifests.highest(cause, number);
-  if (highest <= number) return;
-  // Its successor may have been replaced since the listing: then there is one all the more.
-  const newer = await manifests.loadNumber(highest, cause).catch((error: unknown) => {
-    if (!isStorageError(error, 'notFound')) throw error;
-  });
-  if (newer !== undefined && newer.epoch <= epoch) return;
+  let after = newest();
+  for (;;) {
+    const highest = await manifests.highest(cause, after);
+    if (highest <= after) return;
+    const newer = await loadIfThere(manifests, highest, cause);
+    // One that is gone was replaced since the listing: by ourselves, if we have got so far by now.
+    if (newer === undefined ? highest > newest() : newer.epoch > epoch) break;
+    // Ours, or a successor's was there when we looked and its number is ours since: look past it.
+    after = highest;
+  }
   throw new StorageError('fenced', `another writer has opened the branch since (we are ${epoch})`);
+}
+
+async function loadIfThere(
+  manifests: ManifestChain,
+  number: number,
+  cause: RequestCause,
+): Promise<Manifest | undefined> {
+  try {
+    return await manifests.loadNumber(number, cause);
+  } catch (error) {
+    if (isStorageError(error, 'notFound')) return undefined;
+    throw error;
+  }
 }
 
 /** Runs a writer's `work`; what looks like damage because a successor deleted it is `fenced`. */
