@@ -94,7 +94,9 @@ export class Network {
   }
 
   latencyMs(): number {
-    return this.#dice.skewed(1, this.faulty ? this.profile.latencyMsMax : 3);
+    const { latencyMsMax } = this.profile;
+    // There and back within any deadline.
+    return this.#dice.skewed(1, this.faulty ? latencyMsMax : Math.min(3, latencyMsMax / 4));
   }
 
   stallMs(): number {

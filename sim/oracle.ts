@@ -165,7 +165,9 @@ export class Oracle {
   endDurable(reign: Reign, operation: Operation, settled: number, keeper: Keeper): void {
     operation.end = settled;
     operation.returned = this.#world.tick();
-    if (keeper === 'journal' && this.isAbandoned(reign)) reign.owes ||= reign.deposedAt < Infinity;
+    // What had begun before may have come to the store yet.
+    const isKept = keeper === 'journal' && this.isAbandoned(reign);
+    if (isKept) reign.owes ||= operation.start > reign.deposedAt;
     else this.madeDurable(reign, operation.start);
     this.acknowledge(reign, settled, keeper);
   }

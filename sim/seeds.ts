@@ -23,6 +23,17 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 193, found: 'a merge of runs that a restore replaced was called damage' },
   { seed: 147, found: 'a deposed writer published under a number that was free again' },
   { seed: 66, found: 'a writer that published on took its own replaced manifest for a rival’s' },
+  { seed: 2208, found: 'a crash behind the restart of a journal left none that says so' },
+  { seed: 82, found: 'a follower that looked again in vain called a deleted branch damaged' },
+  {
+    seed: 342,
+    found: 'a follower whose memtable was full behind a move said that it was up to date',
+  },
+  {
+    seed: 343,
+    found: 'a child that was given up while it was created: an error that said nothing',
+  },
+  { seed: 1645, found: 'what a lease held was thrown away twice after each failed deletion' },
   { seed: 167, found: 'the first slot of a journal was used again before the bucket knew of it' },
   {
     seed: 352,

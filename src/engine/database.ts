@@ -329,8 +329,8 @@ export class Database {
 
   /**
    * Counts a reader that waits, so that nothing is deleted under it. What a deposed writer finds
-   * missing, its successor has deleted. A follower that finds something missing looks `again`,
-   * once, if it had fallen behind the writer.
+   * missing, its successor has deleted. A follower that finds something missing looks `again`
+   * whenever it had fallen behind the writer.
    */
   async #hold<T>(reading: Promise<T>, again?: () => Maybe<T>): Promise<T> {
     const follower = this.#follower;
@@ -342,7 +342,7 @@ export class Database {
       await this.#writer?.throwIfDeposed();
       if (again === undefined || follower === undefined || view === undefined) throw error;
       if (!(await follower.hasMoved(view))) throw error;
-      return await this.#hold(Promise.resolve(again()));
+      return await this.#hold(Promise.resolve(again()), again);
     }
   }
 

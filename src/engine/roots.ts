@@ -131,8 +131,7 @@ export class Roots {
     return this.#alone(async () => {
       checkRootName('branch', name);
       const { store, keyring, rng, clock, lineage, manifests, writer } = this.#c;
-      const { branches } = await readBranchIndex(store, keyring, 'admin');
-      if (branches.has(name)) throw new StorageError('exists', `branch "${name}" exists`);
+      const branches = await this.#branchesWithout(name);
       const id = newBranchId(rng);
       const source = from === undefined ? undefined : this.#find(from).manifest;
       if (source === undefined) await writer.flushAll();
@@ -157,6 +156,20 @@ export class Roots {
       const parent = [...branches].find(([, known]) => known === lineage.own)?.[0];
       return { name, id, served: false, parent, keptBytes: 0 };
     });
+  }
+
+  /**
+   * The index, which does not have `name`: `exists`. What an earlier creation of that name left
+   * undone is done or undone first: it would come back when the new one is deleted.
+   */
+  async #branchesWithout(name: string): Promise<ReadonlyMap<string, string>> {
+    const { store, keyring } = this.#c;
+    for (;;) {
+      const { branches } = await readBranchIndex(store, keyring, 'admin');
+      if (branches.has(name)) throw new StorageError('exists', `branch "${name}" exists`);
+      if (!this.#manifest.points.some((point) => point.name === name)) return branches;
+      await this.#reap();
+    }
   }
 
   listBranches(): Promise<readonly BranchInfo[]> {

@@ -72,6 +72,7 @@ export class Follower {
   /** A refresh failed, and was logged. */
   #behind = false;
   #stopped = false;
+  #failure: StorageError | undefined;
   #cancel: () => void = () => {};
   #listener: () => Promise<void> = async () => {};
   #listening: Promise<void> | undefined;
@@ -145,13 +146,14 @@ export class Follower {
 
   /**
    * Someone who began to read under `view` met damage. True when there is another view by now,
-   * under which to look again.
+   * under which to look again. Rejects when following has ended: then nobody knows whether it is.
    */
   async hasMoved(view: object): Promise<boolean> {
     await this.#turn.acquire();
     try {
       if (this.#view !== view) return true;
-      if (this.#stopped || !(await isOutdated(this.#c, this.#view.root))) return false;
+      this.#throwIfOver();
+      if (!(await isOutdated(this.#c, this.#view.root))) return false;
       await this.#move();
       return true;
     } finally {
@@ -189,7 +191,13 @@ export class Follower {
     this.#later();
   }
 
+  #throwIfOver(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#stopped) throw new StorageError('aborted', 'the follower has stopped');
+  }
+
   #fail(error: StorageError): void {
+    this.#failure = error;
     this.#c.log.error('follow.stopped', { kind: error.kind, error: error.message });
     this.#failed.resolve(error);
   }
@@ -198,7 +206,7 @@ export class Follower {
     await this.#turn.acquire();
     let full: StorageError | undefined;
     try {
-      if (this.#stopped) throw new StorageError('aborted', 'the follower has stopped');
+      this.#throwIfOver();
       await this.#catchUp(thorough);
     } catch (error) {
       // What did fit is shown, and whoever keeps a copy of records must hear of that.

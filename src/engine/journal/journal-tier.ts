@@ -123,6 +123,7 @@ export class JournalTier implements LogJournal {
     commitLog.open?.resetDelta();
     journal.restart();
     this.#journaler = this.#createJournaler(journal, assigned);
+    this.#journaler.beginWithMark(() => journal.dropStale());
     log.info('journal.restarted', { journal: journal.id });
   }
 

@@ -83,6 +83,8 @@ export class Journal {
   /** Oldest first; the last one is being filled. */
   #used: Slot[] = [];
   readonly #free: Slot[] = [];
+  /** From before a restart: gone as soon as a fresh one tells who opens the journal of it. */
+  #stale: Slot[] = [];
   #preparing: Promise<void> | undefined;
   #files = 0;
   #names = 0;
@@ -317,11 +319,18 @@ export class Journal {
     this.#fresh = true;
   }
 
-  /** Goes on in the fresh slot. The bucket has everything that the old ones say. */
+  /**
+   * Goes on in the fresh slot. The bucket has everything that the old ones say; they stay until
+   * `dropStale`, behind the first record of the fresh one: there is no moment without a journal.
+   */
   restart(): void {
-    for (const slot of this.#used.splice(0)) this.#drop(slot);
+    this.#stale.push(...this.#used.splice(0));
     this.#failure = undefined;
     this.#fresh = false;
+  }
+
+  dropStale(): void {
+    for (const slot of this.#stale.splice(0)) this.#drop(slot);
   }
 
   /** Closes its files; with `remove`, they go: the bucket holds everything that they say. */
@@ -330,7 +339,7 @@ export class Journal {
     const { disk } = this.#c;
     const { directory } = this.#settings;
     const newest = this.#used.pop();
-    for (const slot of [...this.#used, ...this.#free]) {
+    for (const slot of [...this.#stale, ...this.#used, ...this.#free]) {
       await slot.file.close();
       if (remove) await disk.remove(directory, slot.name);
     }
@@ -340,6 +349,7 @@ export class Journal {
       if (remove) await disk.syncDirectory(directory);
       if (remove) await disk.remove(directory, newest.name);
     }
+    this.#stale = [];
     this.#used = [];
     this.#free.length = 0;
     this.#failure ??= new StorageError('aborted', 'the journal is closed');

@@ -21,6 +21,13 @@ interface Pending {
   readonly delta: SegmentDelta;
 }
 
+interface Next {
+  readonly sequence: number;
+  readonly plain: Uint8Array;
+  readonly durable: boolean;
+  readonly then?: () => void;
+}
+
 export interface JournalerHooks {
   readonly open: () => Segment | undefined;
   /** Nothing of a closed segment's plaintext is needed for the journal any more. */
@@ -42,6 +49,8 @@ export class Journaler {
   #durable: number;
   #working: Promise<void> | undefined;
   #stopped = false;
+  /** Called when the mark that the journal goes on with is durable. */
+  #onMarked: (() => void) | undefined;
   #plain = allocateShared(ROOM_BYTES);
 
   /** Goes on behind `sequence`, up to which the bucket has everything. */
@@ -98,6 +107,7 @@ export class Journaler {
         await this.journal.append(plain, sequence, durable);
         if (!durable) continue;
         this.#durable = sequence;
+        next.then?.();
         this.#waiters.wake(sequence);
       }
     } catch (error) {
@@ -105,8 +115,11 @@ export class Journaler {
     }
   }
 
-  #take(): { sequence: number; plain: Uint8Array; durable: boolean } | undefined {
+  #take(): Next | undefined {
     if (this.#stopped) return undefined;
+    const then = this.#onMarked;
+    this.#onMarked = undefined;
+    if (then !== undefined) return { ...this.#mark(), durable: true, then };
     const pending = this.#pending.shift();
     if (pending !== undefined) {
       const { sequence, segment, delta } = pending;
@@ -154,10 +167,21 @@ export class Journaler {
    */
   async markStored(): Promise<void> {
     await this.#working;
-    const sequence = ++this.#assigned;
+    const { sequence, plain } = this.#mark();
     this.#durable = sequence;
+    await this.journal.append(plain, sequence, true);
+  }
+
+  /** The same as the next record, ahead of whatever is asked for. `then` is called behind it. */
+  beginWithMark(then: () => void): void {
+    this.#onMarked = then;
+    this.#start();
+  }
+
+  #mark(): { sequence: number; plain: Uint8Array } {
+    const sequence = ++this.#assigned;
     this.journal.release(sequence);
-    await this.journal.append(this.#encode(undefined, NO_DELTA), sequence, true);
+    return { sequence, plain: this.#encode(undefined, NO_DELTA) };
   }
 
   #fail(error: StorageError): void {
