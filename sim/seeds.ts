@@ -34,6 +34,8 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
     found: 'a child that was given up while it was created: an error that said nothing',
   },
   { seed: 1645, found: 'what a lease held was thrown away twice after each failed deletion' },
+  { seed: 3102, found: 'a deleted branch came back as an earlier, half-made one of its name' },
+  { seed: 3376, found: 'spooled segments beyond the window held all permits: uploads stood still' },
   { seed: 167, found: 'the first slot of a journal was used again before the bucket knew of it' },
   {
     seed: 352,

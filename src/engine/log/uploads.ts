@@ -158,9 +158,10 @@ export class Uploads {
     this.#hooks.onReadable(closed.segment, sealed.table);
     closed.readable = true;
     this.#free(closed);
+    // First: those beyond the window would wait, with all permits, for one that waits for a permit.
+    await this.#inWindow(closed);
     await this.#fromSpool.acquire();
     try {
-      await this.#inWindow(closed);
       const body = [await spool.read(name, 0, spool.bytesOf(name))];
       await this.#put(closed, { table: sealed.table, body });
     } finally {
