@@ -29,6 +29,8 @@ export interface Watch {
 }
 
 export interface Report {
+  inputs: number;
+  /** In them: whole conversations are inputs, too. */
   messages: number;
   refused: number;
   seconds: number;
@@ -55,7 +57,7 @@ const KEPT_BYTES_MAX = 4096;
 const KEPT_MAX = 2000;
 /** Kinds of failure that one run reports: whoever has so many has enough to do. */
 const FOUND_MAX = 12;
-const GROWTH_EVERY_MESSAGES = 200_000;
+const GROWTH_EVERY_INPUTS = 200_000;
 /** Stacks cost more than most decoders: they are taken only of what is reported. */
 const STACK_LINES = 12;
 const GREEDY = 'memory of one input';
@@ -71,7 +73,7 @@ export class Loop {
   readonly #corpus: Uint8Array[] = [];
   readonly #found = new Set<string>();
   #corpusBytes = 0;
-  #nextGrowthCheck = GROWTH_EVERY_MESSAGES;
+  #nextGrowthCheck = GROWTH_EVERY_INPUTS;
 
   constructor(deps: LoopDeps, target: Target, seed: number) {
     this.target = target;
@@ -80,6 +82,7 @@ export class Loop {
     this.#mutator = new Mutator(this.#rng, target.bytesMax ?? BYTES_MAX, target.words);
     this.#memory = new MemoryGauge(target.memoryBytes);
     this.report = {
+      inputs: 0,
       messages: 0,
       refused: 0,
       seconds: 0,
@@ -108,11 +111,12 @@ export class Loop {
         const batch = this.#makeBatch(count);
         const beganMs = clock.monotonicMs();
         await this.#runBatch(batch);
-        const { refused } = this.report;
+        const { refused, messages } = this.report;
         if (this.#coverage.isNew(false)) await this.#keepNew(batch);
         else if (clock.monotonicMs() - beganMs < BATCH_MS_MAX) size = Math.min(BATCH_MAX, size * 2);
         // What ran again is counted once.
         this.report.refused = refused;
+        this.report.messages = messages;
         this.#checkGrowth();
       }
     } finally {
@@ -176,14 +180,14 @@ export class Loop {
       if (!this.#found.has(GREEDY) && this.#memory.excess(bytes) > 0)
         await this.#findGreedy(batch.slice(first, end));
     }
-    this.report.messages += batch.length;
+    this.report.inputs += batch.length;
   }
 
   /** Runs one input. Undefined when all is as it should be. */
   runOne(input: Uint8Array): Failure | undefined | Promise<Failure | undefined> {
     const { watch } = this.#deps;
     watch.begin(input);
-    let work: Maybe<void>;
+    let work: Maybe<number | void>;
     try {
       work = this.target.run(input);
     } catch (error) {
@@ -192,12 +196,13 @@ export class Loop {
     }
     if (work instanceof Promise) return this.#settle(work);
     watch.end();
+    this.report.messages += work ?? 1;
     return undefined;
   }
 
-  async #settle(work: Promise<void>): Promise<Failure | undefined> {
+  async #settle(work: Promise<number | void>): Promise<Failure | undefined> {
     try {
-      await work;
+      this.report.messages += (await work) ?? 1;
       return undefined;
     } catch (error) {
       return this.#refused(error);
@@ -208,6 +213,7 @@ export class Loop {
 
   #refused(error: unknown): Failure | undefined {
     this.report.refused += 1;
+    this.report.messages += 1;
     return failureOf(this.target, error);
   }
 
@@ -239,13 +245,13 @@ export class Loop {
   }
 
   #checkGrowth(): void {
-    if (this.report.messages < this.#nextGrowthCheck) return;
-    this.#nextGrowthCheck = this.report.messages + GROWTH_EVERY_MESSAGES;
+    if (this.report.inputs < this.#nextGrowthCheck) return;
+    this.#nextGrowthCheck = this.report.inputs + GROWTH_EVERY_INPUTS;
     const grown = this.#memory.growth(this.#corpusBytes);
     if (grown === 0 || this.#found.has('growth')) return;
     this.#found.add('growth');
     this.report.failures += 1;
-    const detail = `${grown} bytes more than may stay, after ${this.report.messages} inputs`;
+    const detail = `${grown} bytes more than may stay, after ${this.report.inputs} inputs`;
     this.#deps.onFailure({ cause: 'memory grows', detail }, new Uint8Array(0));
   }
 

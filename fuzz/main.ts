@@ -43,11 +43,12 @@ const deps: SupervisorDeps = {
 };
 
 function summary(name: string, report: Report): string {
-  const { messages, refused, seconds, corpus, coveredCharacters, failures } = report;
+  const { inputs, messages, refused, seconds, corpus, coveredCharacters, failures } = report;
   const rate = Math.round(messages / Math.max(seconds, 0.001));
-  const share = ((refused / Math.max(messages, 1)) * 100).toFixed(1);
+  const share = ((refused / Math.max(inputs, 1)) * 100).toFixed(1);
   return (
-    `${name}: ${messages} inputs in ${seconds.toFixed(1)} s (${rate}/s), ${share} % refused, ` +
+    `${name}: ${inputs} inputs with ${messages} messages in ${seconds.toFixed(1)} s ` +
+    `(${rate} messages/s), ${share} % refused, ` +
     `corpus ${corpus}, covered ${coveredCharacters}, ${failures} failures`
   );
 }

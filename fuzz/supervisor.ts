@@ -33,6 +33,7 @@ export interface SupervisorDeps {
 /** Fuzzes one target until its budget is used. */
 export async function runTarget(deps: SupervisorDeps, run: TargetRun): Promise<Report> {
   const total: Report = {
+    inputs: 0,
     messages: 0,
     refused: 0,
     seconds: 0,

@@ -12,8 +12,11 @@ export interface Target {
   readonly name: string;
   /** Well-formed inputs, made by our own encoders. The same ones every time. */
   seeds(): Maybe<readonly Uint8Array[]>;
-  /** Deterministic in `input`, which it owns. */
-  run(input: Uint8Array): Maybe<void>;
+  /**
+   * Deterministic in `input`, which it owns. Gives the count of messages that it held, where that
+   * is not one.
+   */
+  run(input: Uint8Array): Maybe<number | void>;
   /** The kinds of refusal that are right. */
   readonly kinds: readonly StorageErrorKind[];
   /** Longer inputs are not made. */

@@ -11,7 +11,7 @@ import type { Rng } from '../../src/base/rng.ts';
 import { systemClock } from '../../src/base/system.ts';
 import { BufferPool } from '../../src/server/nbd/buffer-pool.ts';
 import { Connection } from '../../src/server/nbd/connection.ts';
-import { createCounters } from '../../src/server/nbd/counters.ts';
+import { createCounters, type NbdCounters } from '../../src/server/nbd/counters.ts';
 import { IN_FLIGHT_REQUESTS_MAX, UNSENT_BYTES_MAX } from '../../src/server/nbd/limits.ts';
 import type { Wire } from '../../src/server/nbd/wire.ts';
 import {
@@ -113,8 +113,15 @@ class Gate {
   }
 }
 
-/** What the server sent. `intact`: the client keeps to the protocol, and must not be dropped. */
-export async function converse(rng: Rng, bytes: Uint8Array, intact: boolean): Promise<Buffer> {
+export interface Conversed {
+  /** What the server sent. */
+  readonly sent: Buffer;
+  /** That were carried out, or refused with a reply. */
+  readonly requests: number;
+}
+
+/** `intact`: the client keeps to the protocol, and must not be dropped. */
+export async function converse(rng: Rng, bytes: Uint8Array, intact: boolean): Promise<Conversed> {
   const volume = createMemoryVolume('disk', VOLUME_BYTES);
   const gate = new Gate(rng, volume);
   const bugs: unknown[] = [];
@@ -127,10 +134,11 @@ export async function converse(rng: Rng, bytes: Uint8Array, intact: boolean): Pr
   const log: Log = { debug: note, info: note, warn: note, error: note };
   const pool = new TrackingPool(POOL_BYTES);
   const world = createWorld();
+  const counters = createCounters();
   const deps = {
     directory: memoryDirectory([volume]),
     pool,
-    counters: createCounters(),
+    counters,
     clock: { ...systemClock, after: () => () => {} },
     log,
   };
@@ -141,7 +149,12 @@ export async function converse(rng: Rng, bytes: Uint8Array, intact: boolean): Pr
   expect(pool.outBytes === 0, `every buffer is back (${pool.outBytes} bytes are not)`);
   expect(gate.mostUnderWay <= IN_FLIGHT_REQUESTS_MAX, 'requests under way are bounded');
   expect(world.mostUnsentBytes <= UNSENT_BYTES_MAX + REPLY_BYTES_MAX, 'unsent bytes are bounded');
-  return Buffer.concat(world.sent);
+  return { sent: Buffer.concat(world.sent), requests: requestsOf(counters) };
+}
+
+function requestsOf(counters: NbdCounters): number {
+  const { reads, writes, flushes, trims, zeroes, statuses, caches } = counters;
+  return reads + writes + flushes + trims + zeroes + statuses + caches;
 }
 
 async function feed(

@@ -76,10 +76,12 @@ function streamFor(seed: number): Stream {
   return createStream(rng, requestsMax, 1024 * 1024);
 }
 
-async function runStream(input: Uint8Array): Promise<void> {
+async function runStream(input: Uint8Array): Promise<number> {
   const seed = new Arguments(input).u32();
   const stream = streamFor(seed);
-  await checkReplies(stream, await converse(createSeededRng(seed + 1), stream.bytes, true));
+  const { sent } = await converse(createSeededRng(seed + 1), stream.bytes, true);
+  await checkReplies(stream, sent);
+  return stream.options + stream.requests;
 }
 
 /** Everything that the server sent must decode, from the greeting to the last reply. */
@@ -108,9 +110,11 @@ async function checkReplies(stream: Stream, sent: Buffer): Promise<void> {
   expectEqual(answered, stream.requests, 'the count of requests that were answered');
 }
 
-async function runConnection(input: Uint8Array): Promise<void> {
+/** The greeting's answer and the options count as one. */
+async function runConnection(input: Uint8Array): Promise<number> {
   const given = new Arguments(input);
-  await converse(createSeededRng(given.u32()), given.rest(), false);
+  const { requests } = await converse(createSeededRng(given.u32()), given.rest(), false);
+  return 1 + requests;
 }
 
 function seedBytes(seed: number, bytes: Uint8Array = new Uint8Array(0)): Uint8Array {
