@@ -203,7 +203,7 @@ export class Oracle {
     this.#source.counters.restores += 1;
     next.deposedAt = reign.deposedAt;
     next.machine = reign.machine;
-    if (reign.deposedAt < Infinity && !reign.foundRestored) {
+    if (reign.deposedAt < Infinity && reign.foundRestored === false) {
       this.#world.fail(`${reign.who} was restored, but its successor did not find that`);
     }
     this.#reigns.splice(this.#reigns.indexOf(reign) + 1, 0, next);
@@ -247,7 +247,7 @@ export class Oracle {
     const context = `what ${who} found after ${reign.who} (epoch ${reign.epoch})`;
     const complaint = explain(reign, found, cut, context, asDurable);
     if (complaint === undefined) reign.lostFrom = Math.min(reign.lostFrom, cut.to);
-    else if (reign.foundRestored) return;
+    else if (reign.foundRestored === true) return;
     else if (this.isAbandoned(reign)) this.#checkAbandoned(reign, found, context);
     else this.#world.fail(complaint);
   }

@@ -34,8 +34,8 @@ export class Reign {
   deposedAt = Infinity;
   /** A restore that was begun: the state may become this one at once, or not. */
   restoring: Found | undefined;
-  /** A successor found the state that the restore makes. */
-  foundRestored = false;
+  /** Whether a successor found the state that the restore makes; undefined when none has looked. */
+  foundRestored: boolean | undefined;
   readonly base: Found;
 
   constructor(epoch: number, who: string, base: Found) {

@@ -178,7 +178,10 @@ export class Writer {
     );
     this.admission = new Admission(this.log, {
       room: () => this.#paused?.over ?? this.maintenance.room() ?? this.collector.credit.room(),
-      admitted: (blocks) => this.collector.onWritten(blocks * BLOCK_BYTES),
+      admitted: (blocks) => {
+        this.collector.onWritten(blocks * BLOCK_BYTES);
+        this.log.changed();
+      },
     });
   }
 

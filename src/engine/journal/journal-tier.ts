@@ -97,6 +97,11 @@ export class JournalTier implements LogJournal {
     return Promise.reject(new StorageError(kind, why, { cause: journal.failure }));
   }
 
+  changed(): void {
+    const { journal } = this.#journaler;
+    if (journal.failure === undefined && !journal.full) this.#journaler.changed();
+  }
+
   closing(segment: Segment): number {
     const { journal } = this.#journaler;
     const failed = journal.failure !== undefined;

@@ -5,6 +5,7 @@
 //   3. Records are written in the order of their sequences; an fdatasync comes with a record that
 //      somebody waits for. Who asks while one is under way shares the next.
 //   4. A barrier resolves when the record that holds its changes, and all before it, are durable.
+//   5. Where a barrier is foreseen (foresight.ts) its record is on its way before it is asked for.
 
 import { assert } from '../../base/assert.ts';
 import type { StorageError } from '../../base/errors.ts';
@@ -13,6 +14,7 @@ import { encodeChangeHead, runsOf } from '../format/journal-change.ts';
 import { BLOCK_BYTES } from '../format/pointer.ts';
 import type { Segment, SegmentDelta } from '../log/segment.ts';
 import { Waiters } from '../log/waiters.ts';
+import { Foresight } from './foresight.ts';
 import type { Journal } from './journal.ts';
 
 interface Pending {
@@ -43,6 +45,9 @@ export class Journaler {
   readonly journal: Journal;
   readonly #hooks: JournalerHooks;
   readonly #waiters = new Waiters();
+  readonly #foresight = new Foresight();
+  /** The next record goes ahead of a barrier that is foreseen. */
+  #goesAhead = false;
   #pending: Pending[] = [];
   /** The newest sequence that was given away. */
   #assigned: number;
@@ -83,11 +88,24 @@ export class Journaler {
 
   /** As `CommitLog.barrier`. */
   barrier(): void | Promise<void> {
+    this.#foresight.barrier();
     const wanted = this.#hooks.open()?.hasDelta === true ? this.#assigned + 1 : this.#assigned;
     if (wanted <= this.#durable) return;
     const waiting = this.#waiters.add(wanted, false);
     this.#start();
     return waiting;
+  }
+
+  /** Something is about to be changed, in this very turn. */
+  changed(): void {
+    // Behind this turn: whoever changes something has the answer first.
+    if (this.#foresight.changed()) void Promise.resolve().then(() => this.#goAhead());
+  }
+
+  #goAhead(): void {
+    if (this.#working !== undefined || this.#hooks.open()?.hasDelta !== true) return;
+    this.#goesAhead = true;
+    this.#start();
   }
 
   #start(): void {
@@ -130,7 +148,9 @@ export class Journaler {
       return { sequence, plain, durable };
     }
     const open = this.#hooks.open();
-    if (!this.#waiters.wantsFrom(this.#durable + 1)) return undefined;
+    const ahead = this.#goesAhead && open?.hasDelta === true;
+    this.#goesAhead = false;
+    if (!ahead && !this.#waiters.wantsFrom(this.#durable + 1)) return undefined;
     assert(
       open?.hasDelta === true || this.#assigned > this.#durable,
       'a barrier waits for a change',

@@ -42,6 +42,8 @@ export interface LogJournal {
   takesBarriers(lag: LogLag): boolean;
   /** What changed before the call is in the journal, durable, when it settles. */
   barrier(): void | Promise<void>;
+  /** Something is about to be changed, in this very turn. */
+  changed(): void;
   /**
    * Takes what is left of a closing segment, whose `awaitsJournal` says whether its memory is
    * wanted until `taken`; gives the sequence that the state behind the segment includes.
@@ -151,6 +153,11 @@ export class CommitLog {
   /** From here on barriers wait for the journal; undefined: for the store. */
   useJournal(journal: LogJournal | undefined): void {
     this.#journal = journal;
+  }
+
+  /** Something is about to be changed, in this very turn. */
+  changed(): void {
+    this.#journal?.changed();
   }
 
   /** A closed segment's memory holds nothing that the journal still wants. */
