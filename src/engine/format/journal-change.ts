@@ -1,7 +1,7 @@
 // What one journal record says: journal.ts has the layout.
 
 import { ByteReader, ByteWriter } from '../../base/bytes.ts';
-import { forEachChunk } from './records.ts';
+import { type ChangedMeta, decodeMetas, encodeMetas, forEachChunk } from './records.ts';
 import {
   ABSENT,
   BLOCK_BYTES,
@@ -11,8 +11,6 @@ import {
   segmentOf,
   type BlockMap,
 } from './pointer.ts';
-
-export type ChangedMeta = readonly [name: string, value: Uint8Array | undefined];
 
 export interface JournalChange {
   readonly metas: readonly ChangedMeta[];
@@ -38,12 +36,7 @@ export function encodeChangeHead(
 ): Uint8Array {
   const out = new ByteWriter(256 + delta.chunks.length);
   out.varint(segment);
-  out.varint(delta.metas.length);
-  for (const [name, value] of delta.metas) {
-    out.text(name);
-    out.u8(value === undefined ? 0 : 1);
-    if (value !== undefined) out.lengthPrefixed(value);
-  }
+  encodeMetas(out, delta.metas);
   const runs = runsOf(delta.blocks);
   out.varint(runs.length);
   let previous = 0;
@@ -74,12 +67,7 @@ export function decodeChange(plain: Uint8Array, what: string): JournalChange {
   const reader = new ByteReader(plain, what);
   const segment = reader.varint();
   if (segment < 1) throw reader.corrupt('names no segment');
-  const metas: ChangedMeta[] = [];
-  const metaCount = reader.count(2);
-  for (let i = 0; i < metaCount; i++) {
-    const name = reader.text();
-    metas.push([name, reader.u8() === 0 ? undefined : reader.lengthPrefixed()]);
-  }
+  const metas = decodeMetas(reader);
   const runs: { readonly first: number; readonly end: number; readonly at: number }[] = [];
   const runCount = reader.count(2);
   let previous = 0;

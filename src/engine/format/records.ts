@@ -29,6 +29,9 @@ export const RECORD_FENCE = 2;
 const RECORD_RELOCATION = 3;
 export const RECORD_DATA = 4;
 
+/** A named record with its new value, or undefined when it was deleted. */
+export type ChangedMeta = readonly [name: string, value: Uint8Array | undefined];
+
 export interface FenceRecord {
   readonly type: typeof RECORD_FENCE;
   readonly epoch: number;
@@ -61,8 +64,8 @@ export interface CommitRecord {
   readonly blocks: number;
   readonly blocksPerFrame: number;
   readonly frameLengths: ArrayLike<number>;
-  /** Names with their new value, or undefined when deleted; the last one of a name wins. */
-  readonly metas: readonly (readonly [name: string, value: Uint8Array | undefined])[];
+  /** The last one of a name wins. */
+  readonly metas: readonly ChangedMeta[];
   /** Everything after the metas, still encoded: `forEachChunk` walks it. */
   readonly chunks: Uint8Array;
 }
@@ -87,13 +90,28 @@ export function encodeCommit(out: ByteWriter, commit: CommitRecord): void {
   out.varint(commit.segment);
   out.varint(commit.durableBefore);
   encodeFrames(out, commit);
-  out.varint(commit.metas.length);
-  for (const [name, value] of commit.metas) {
+  encodeMetas(out, commit.metas);
+  out.bytes(commit.chunks);
+}
+
+export function encodeMetas(out: ByteWriter, metas: readonly ChangedMeta[]): void {
+  out.varint(metas.length);
+  for (const [name, value] of metas) {
     out.text(name);
     out.u8(value === undefined ? 0 : 1);
     if (value !== undefined) out.lengthPrefixed(value);
   }
-  out.bytes(commit.chunks);
+}
+
+/** Values are borrowed from the reader's bytes. */
+export function decodeMetas(reader: ByteReader): readonly ChangedMeta[] {
+  const metas: ChangedMeta[] = [];
+  const count = reader.count(2);
+  for (let i = 0; i < count; i++) {
+    const name = reader.text();
+    metas.push([name, reader.u8() === 0 ? undefined : reader.lengthPrefixed()]);
+  }
+  return metas;
 }
 
 export function encodeData(out: ByteWriter, record: DataRecord): void {
@@ -142,12 +160,7 @@ export function decodeRecord(
   const durableBefore = reader.varint();
   if (segment < 1 || segment >= SEGMENTS_LIMIT) throw reader.corrupt('is out of bounds');
   const frames = decodeFrames(reader);
-  const metas: [string, Uint8Array | undefined][] = [];
-  const metaCount = reader.count(2);
-  for (let i = 0; i < metaCount; i++) {
-    const name = reader.text();
-    metas.push([name, reader.u8() === 0 ? undefined : reader.lengthPrefixed()]);
-  }
+  const metas = decodeMetas(reader);
   const chunks = reader.bytes(reader.remaining);
   const commit = { epoch, segment, durableBefore, ...frames, metas, chunks };
   return { type: RECORD_COMMIT, ...commit, ...(data === undefined ? {} : { data }) };

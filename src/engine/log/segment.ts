@@ -12,12 +12,13 @@ import { PairMap } from '../../base/pair-map.ts';
 import { encodeBlockMap } from '../format/block-map.ts';
 import type { FrameTable } from '../format/frame-table.ts';
 import { BLOCK_BYTES, blockOf, CHUNK_BLOCKS, POINTER_MIN } from '../format/pointer.ts';
+import type { ChangedMeta } from '../format/records.ts';
 import type { Memtable } from '../memtable/memtable.ts';
 import type { Arena } from './arena.ts';
 
 /** What a journal record is made of. */
 export interface SegmentDelta {
-  readonly metas: readonly (readonly [name: string, value: Uint8Array | undefined])[];
+  readonly metas: readonly ChangedMeta[];
   /** As the chunk part of a commit record, of the blocks that changed. */
   readonly chunks: Uint8Array;
   /** Where those that are stored lie in the arena, ascending. */
