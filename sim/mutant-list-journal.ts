@@ -7,6 +7,7 @@ const JOURNAL = 'src/engine/journal/journal.ts';
 const JOURNALER = 'src/engine/journal/journaler.ts';
 const JOURNAL_TIER = 'src/engine/journal/journal-tier.ts';
 const SEGMENT = 'src/engine/log/segment.ts';
+const SLOT_SET = 'src/engine/journal/slot-set.ts';
 const UPLOADS = 'src/engine/log/uploads.ts';
 
 export const JOURNAL_MUTANTS: readonly Mutant[] = [
@@ -64,9 +65,9 @@ export const JOURNAL_MUTANTS: readonly Mutant[] = [
     name: 'a slot is used again before the store has it',
     edits: [
       {
-        file: JOURNAL,
-        from: 'this.#used[0]!.lastSequence <= this.#stored',
-        to: 'this.#stored >= 0',
+        file: SLOT_SET,
+        from: 'this.#used[0]!.lastSequence <= stored',
+        to: 'stored >= 0',
       },
     ],
   },

@@ -1,5 +1,5 @@
-// The journal of one writer: records appended to slots, files of one size that are filled with
-// zeroes when they are made and used again once the bucket holds what they say (RFC 0004).
+// The journal of one writer: records appended to slots, which are used again once the bucket holds
+// what they say (slot-set.ts, RFC 0004).
 //
 //   append ─► does it fit the current slot? ─no─► a free slot under a fresh salt, header first
 //          ─► seal ─► one write, and an fdatasync when it shall be durable
@@ -16,7 +16,7 @@ import { FrameKind } from '../../codec/frame.ts';
 import type { Keyring } from '../../codec/keyring.ts';
 import type { Sealer } from '../../codec/sealer.ts';
 import { allocateShared } from '../../codec/shared.ts';
-import { type ObjectSeal, SALT_BYTES } from '../../codec/types.ts';
+import { SALT_BYTES } from '../../codec/types.ts';
 import {
   encodeJournalHeader,
   encodeRecordHeader,
@@ -26,19 +26,16 @@ import {
   RECORD_HEADER_BYTES,
   recordFrames,
 } from '../format/journal.ts';
-import type { JournalDisk, JournalFile } from './journal-disk.ts';
+import type { JournalDisk } from './journal-disk.ts';
+import { type Slot, SlotSet } from './slot-set.ts';
 
 const MIB = 1024 * 1024;
 const SLOT_BYTES_MIN = 64 * 1024;
 const SLOT_BYTES_MAX = 64 * MIB;
 /** The bound of bytes is this many slots, one of which is being filled. */
 const SLOTS_MAX = 16;
-/** Slots that are kept for use again. */
-const FREE_SLOTS_MAX = 2;
 /** A buffer that had to grow has so much room for the next one. */
 const ROOM_BYTES = 256 * 1024;
-/** Zeroes are written in such pieces, so that a commit need not wait long behind one. */
-const FILL_BYTES = 1 * MIB;
 
 export interface JournalComponents {
   readonly disk: JournalDisk;
@@ -62,32 +59,14 @@ export interface JournalOwner {
   readonly epoch: number;
 }
 
-interface Slot {
-  readonly name: string;
-  readonly file: JournalFile;
-  readonly bytes: number;
-  seal: ObjectSeal | undefined;
-  /** Where the next record goes. */
-  at: number;
-  frames: number;
-  lastSequence: number;
-}
-
 export class Journal {
   readonly id: string;
   readonly createdUnixMs: number;
   readonly #c: JournalComponents;
   readonly #settings: JournalSettings;
   readonly #owner: JournalOwner;
-  readonly #slotBytes: number;
-  /** Oldest first; the last one is being filled. */
-  #used: Slot[] = [];
-  readonly #free: Slot[] = [];
-  /** From before a restart: gone as soon as a fresh one tells who opens the journal of it. */
-  #stale: Slot[] = [];
-  #preparing: Promise<void> | undefined;
+  readonly #slots: SlotSet;
   #files = 0;
-  #names = 0;
   #stored = 0;
   /** Everything up to this sequence is on stable storage. */
   #synced = 0;
@@ -103,7 +82,9 @@ export class Journal {
     this.id = Buffer.from(components.rng.bytes(SALT_BYTES)).toString('hex');
     this.createdUnixMs = components.clock.unixMs();
     const share = Math.ceil(settings.bytesMax / SLOTS_MAX);
-    this.#slotBytes = Math.min(SLOT_BYTES_MAX, Math.max(SLOT_BYTES_MIN, share));
+    const slotBytes = Math.min(SLOT_BYTES_MAX, Math.max(SLOT_BYTES_MIN, share));
+    const { directory } = settings;
+    this.#slots = new SlotSet(components, { directory, prefix: this.#prefix, slotBytes });
   }
 
   get #prefix(): string {
@@ -126,7 +107,7 @@ export class Journal {
 
   /** Of slots that hold something which the bucket lacks, or are being filled. */
   get usedBytes(): number {
-    return this.#used.reduce((sum, slot) => sum + slot.at, 0);
+    return this.#slots.usedBytes;
   }
 
   /** The bucket is known to hold everything up to this sequence. */
@@ -139,9 +120,8 @@ export class Journal {
   }
 
   /** Makes the first slot, so that the first barrier finds it. Rejects when the disk refuses. */
-  async start(): Promise<void> {
-    await this.#c.disk.list(this.#settings.directory);
-    await this.#prepare(this.#slotBytes);
+  start(): Promise<void> {
+    return this.#slots.start();
   }
 
   /**
@@ -218,87 +198,19 @@ export class Journal {
   /** What lies behind `sequence` in the bucket: slots that hold no more than that are free. */
   release(sequence: number): void {
     this.#stored = Math.max(this.#stored, sequence);
-    while (this.#used.length > 1 && this.#used[0]!.lastSequence <= this.#stored) {
-      this.#recycle(this.#used.shift()!);
-    }
-  }
-
-  #recycle(slot: Slot): void {
-    if (this.#free.length >= FREE_SLOTS_MAX) return this.#drop(slot);
-    slot.at = 0;
-    slot.lastSequence = 0;
-    slot.seal = undefined;
-    this.#free.push(slot);
-  }
-
-  #drop(slot: Slot): void {
-    const { disk, log } = this.#c;
-    const removing = slot.file.close().then(() => disk.remove(this.#settings.directory, slot.name));
-    removing.catch((error: unknown) => {
-      log.warn('journal.slot.removal.failed', { slot: slot.name, error: messageOf(error) });
-    });
+    this.#slots.release(this.#stored);
   }
 
   /** The slot that a record of so many bytes goes to. The slot before it is durable then. */
   async #slotFor(bytes: number): Promise<Slot> {
-    const current = this.#used.at(-1);
+    const current = this.#slots.newest;
     if (current !== undefined && current.at + bytes <= current.bytes) return current;
     // What was appended without an fdatasync must not be passed over by one of the next slot.
     if (current !== undefined) {
       await current.file.sync();
       this.#synced = current.lastSequence;
     }
-    const wanted = JOURNAL_PAGE_BYTES + bytes;
-    await this.#preparing;
-    let at = this.#free.findIndex((slot) => slot.bytes >= wanted);
-    if (at < 0) {
-      await this.#prepare(Math.max(this.#slotBytes, wanted));
-      at = this.#free.length - 1;
-    }
-    const [slot] = this.#free.splice(at, 1);
-    this.#used.push(slot!);
-    if (this.#free.length === 0) this.#prepareBeside();
-    return slot!;
-  }
-
-  /** The next slot is made while this one is filled. A failure is met by whoever needs it. */
-  #prepareBeside(): void {
-    this.#preparing = this.#prepare(this.#slotBytes)
-      .catch((error: unknown) => {
-        this.#c.log.warn('journal.slot.failed', { error: messageOf(error) });
-      })
-      .finally(() => {
-        this.#preparing = undefined;
-      });
-  }
-
-  /** A new slot, filled with zeroes, so that an fdatasync of its records writes no metadata. */
-  async #prepare(bytes: number): Promise<void> {
-    const { disk } = this.#c;
-    const { directory } = this.#settings;
-    const name = `${this.#prefix}${++this.#names}.journal`;
-    const file = await disk.open(directory, name);
-    try {
-      const zeroes = new Uint8Array(FILL_BYTES);
-      for (let at = 0; at < bytes; at += FILL_BYTES) {
-        await file.write([zeroes.subarray(0, Math.min(FILL_BYTES, bytes - at))], at);
-      }
-      await file.sync();
-      await disk.syncDirectory(directory);
-    } catch (error) {
-      await file.close();
-      await disk.remove(directory, name).catch(() => {});
-      throw error;
-    }
-    this.#free.push({
-      name,
-      file,
-      bytes,
-      seal: undefined,
-      at: 0,
-      frames: 0,
-      lastSequence: 0,
-    });
+    return this.#slots.next(JOURNAL_PAGE_BYTES + bytes);
   }
 
   #ensure(bytes: number): void {
@@ -313,9 +225,7 @@ export class Journal {
   /** After a failure: a fresh slot beside the old ones. Rejects when the disk still refuses. */
   async prepareRestart(): Promise<void> {
     assert(this.#failure !== undefined, 'it has failed');
-    await this.#preparing;
-    for (const slot of this.#free.splice(0)) this.#drop(slot);
-    await this.#prepare(this.#slotBytes);
+    await this.#slots.prepareFresh();
     this.#fresh = true;
   }
 
@@ -324,34 +234,18 @@ export class Journal {
    * `dropStale`, behind the first record of the fresh one: there is no moment without a journal.
    */
   restart(): void {
-    this.#stale.push(...this.#used.splice(0));
+    this.#slots.retire();
     this.#failure = undefined;
     this.#fresh = false;
   }
 
   dropStale(): void {
-    for (const slot of this.#stale.splice(0)) this.#drop(slot);
+    this.#slots.dropStale();
   }
 
   /** Closes its files; with `remove`, they go: the bucket holds everything that they say. */
   async close(remove: boolean): Promise<void> {
-    await this.#preparing;
-    const { disk } = this.#c;
-    const { directory } = this.#settings;
-    const newest = this.#used.pop();
-    for (const slot of [...this.#stale, ...this.#used, ...this.#free]) {
-      await slot.file.close();
-      if (remove) await disk.remove(directory, slot.name);
-    }
-    if (newest !== undefined) {
-      await newest.file.close();
-      // It says that the store has everything, so it goes when the others are gone.
-      if (remove) await disk.syncDirectory(directory);
-      if (remove) await disk.remove(directory, newest.name);
-    }
-    this.#stale = [];
-    this.#used = [];
-    this.#free.length = 0;
+    await this.#slots.close(remove);
     this.#failure ??= new StorageError('aborted', 'the journal is closed');
   }
 }
