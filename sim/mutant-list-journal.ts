@@ -177,7 +177,7 @@ export const JOURNAL_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: COMMIT_LOG,
-        from: '    this.throwIfFailed();\n    return this.#storeBarrier();',
+        from: '    this.throwIfFailed();\n    return this.#barriers.waitForStore();',
         to: '    return this.barrier();',
       },
     ],
@@ -187,8 +187,8 @@ export const JOURNAL_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: JOURNAL_TIER,
-        from: 'sequence === assigned && !this.#c.commitLog.hasWaiting',
-        to: '!this.#c.commitLog.hasWaiting',
+        from: 'sequence === assigned && waiting.length === 0',
+        to: 'waiting.length === 0',
       },
     ],
   },

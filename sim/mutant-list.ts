@@ -5,7 +5,7 @@ import { JOURNAL_MUTANTS } from './mutant-list-journal.ts';
 import { TAKEOVER_MUTANTS } from './mutant-list-takeover.ts';
 import type { Mutant } from './mutants.ts';
 
-const COMMIT_LOG = 'src/engine/log/commit-log.ts';
+const BARRIERS = 'src/engine/log/barriers.ts';
 const MAINTENANCE = 'src/engine/maintenance.ts';
 const RECOVERY = 'src/engine/recovery.ts';
 const RETRY = 'src/objectstore/retry.ts';
@@ -18,7 +18,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'acknowledge before the put',
     edits: [
       {
-        file: COMMIT_LOG,
+        file: BARRIERS,
         from: '    return this.#waiters.add(target, false);',
         to: '    return undefined;',
       },
@@ -214,7 +214,7 @@ export const MUTANTS: readonly Mutant[] = [
           '      await this.log.storeBarrier();\n      await this.flushAll();\n' +
           '      this.log.throwIfFailed();',
         to:
-          '      if (!this.log.failed) {\n' +
+          '      if (!this.signal.aborted) {\n' +
           '        await this.log.storeBarrier();\n        await this.flushAll();\n      }',
       },
     ],

@@ -8,7 +8,8 @@
 import type { Clock } from '../../base/clock.ts';
 import { messageOf, StorageError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import type { CommitLog, LogJournal, LogLag } from '../log/commit-log.ts';
+import type { CommitLog } from '../log/commit-log.ts';
+import type { LogJournal, LogLag } from '../log/log-journal.ts';
 import type { Segment } from '../log/segment.ts';
 import type { JournalName } from '../manifest/manifest.ts';
 import type { Journal } from './journal.ts';
@@ -63,7 +64,7 @@ export class JournalTier implements LogJournal {
     const { commitLog, log } = this.#c;
     return new Journaler(journal, sequence, {
       open: () => commitLog.open,
-      taken: (segment) => commitLog.taken(segment),
+      taken: (segment) => commitLog.uploads.taken(segment),
       onFailed: (error) => {
         const { onFailure } = this.#settings;
         log.error('journal.stopped', { error: error.message, barriers: onFailure });
@@ -117,7 +118,8 @@ export class JournalTier implements LogJournal {
     // The store has every record that was ever given a sequence, whatever the old slots hold of
     // them, and nothing that is closed waits for it: what is open is all that fresh slots must say.
     const { assigned } = this.#journaler;
-    const isAllStored = sequence === assigned && !this.#c.commitLog.hasWaiting;
+    const { waiting } = this.#c.commitLog.uploads;
+    const isAllStored = sequence === assigned && waiting.length === 0;
     if (journal.restartable && isAllStored) this.#restart();
     else if (!journal.restartable) this.#prepareSoon();
   }
@@ -161,7 +163,7 @@ export class JournalTier implements LogJournal {
     if (old.journal.failure === undefined) await old.markStored();
     await publish(nameOf(fresh));
     this.#journaler = next;
-    this.#c.commitLog.forgetSequence();
+    this.#c.commitLog.uploads.forgetSequence();
     await old.settled();
     await old.journal.close(true);
   }

@@ -12,6 +12,9 @@ export interface Arena {
   readonly sealed: Uint8Array;
 }
 
+/** Of segments without bytes of their own. */
+export const NO_ARENA: Arena = { plain: new Uint8Array(0), sealed: new Uint8Array(0) };
+
 export class ArenaPool {
   readonly count: number;
   readonly #plainBytes: number;
