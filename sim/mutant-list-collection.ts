@@ -54,8 +54,8 @@ export const COLLECTION_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/engine/gc/trash.ts',
-        from: 'if (leased.some((root) => holds(root, item)))',
-        to: 'if (leased.length < 0)',
+        from: 'const isHeld = leased.some((root) => holds(root, item));',
+        to: 'const isHeld = leased.length < 0;',
       },
     ],
   },
