@@ -36,12 +36,12 @@ export const TAKEOVER_MUTANTS: readonly Mutant[] = [
       {
         file: WRITER,
         from:
-          '    await this.publish(\n' +
+          '    await this.incumbent.publish(\n' +
           '      () => ({ journal: tier.name }),\n' +
           '      () => {},\n' +
           '    );',
         to:
-          '    this.publish(\n' +
+          '    this.incumbent.publish(\n' +
           '      () => ({ journal: tier.name }),\n' +
           '      () => {},\n' +
           '    ).catch(() => {});',

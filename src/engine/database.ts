@@ -169,7 +169,7 @@ export class Database {
   async collect(onProgress: CollectProgress): Promise<CollectReport> {
     const writer = this.#writable();
     await this.roots.reap();
-    return writer.unlessDeposed(writer.collector.collect(onProgress));
+    return writer.incumbent.unlessDeposed(writer.collector.collect(onProgress));
   }
 
   /** Fills `target` from byte `offset`. Borrowed until the call settles. */
@@ -339,7 +339,7 @@ export class Database {
       return await this.#grace.hold(reading);
     } catch (error) {
       if (!isStorageError(error, 'corrupt')) throw error;
-      await this.#writer?.throwIfDeposed();
+      await this.#writer?.incumbent.throwIfDeposed();
       if (again === undefined || follower === undefined || view === undefined) throw error;
       if (!(await follower.hasMoved(view))) throw error;
       return await this.#hold(Promise.resolve(again()), again);

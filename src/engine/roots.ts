@@ -271,7 +271,7 @@ export class Roots {
     change: (current: Manifest, number: number) => Partial<Manifest>,
     install: () => void = () => {},
   ): Promise<void> {
-    return this.#c.writer.publish(change, install);
+    return this.#c.writer.incumbent.publish(change, install);
   }
 
   /** Of the snapshots, then of the branch points, then of the head. */
@@ -308,7 +308,7 @@ export class Roots {
   async #alone<T>(work: () => Promise<T>): Promise<T> {
     await this.#turn.acquire();
     try {
-      return await this.#c.writer.unlessDeposed(work());
+      return await this.#c.writer.incumbent.unlessDeposed(work());
     } finally {
       this.#turn.release();
     }

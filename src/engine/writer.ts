@@ -2,7 +2,7 @@
 // removal of what is dead. A branch that is served read-only has none of it.
 
 import type { Clock } from '../base/clock.ts';
-import { isStorageError, StorageError } from '../base/errors.ts';
+import { StorageError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Rng } from '../base/rng.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
@@ -24,9 +24,8 @@ import type { Spool } from './log/spool.ts';
 import { Maintenance } from './maintenance.ts';
 import type { Lineage } from './manifest/lineage.ts';
 import type { ManifestAt, ManifestChain } from './manifest/manifest-chain.ts';
-import { throwIfDeposed } from './manifest/deposed.ts';
-import { fatalError, Publisher } from './manifest/publisher.ts';
-import type { Manifest } from './manifest/manifest.ts';
+import { Incumbent } from './manifest/incumbent.ts';
+import { Publisher } from './manifest/publisher.ts';
 import type { ReplayPosition } from './log/replay.ts';
 import type { DatabaseSettings } from './settings.ts';
 import type { StoreFormat } from './store-root.ts';
@@ -69,6 +68,7 @@ export class Writer {
   readonly log: CommitLog;
   readonly maintenance: Maintenance;
   readonly publisher: Publisher;
+  readonly incumbent: Incumbent;
   readonly pins: Pins;
   readonly trash: Trash;
   readonly collector: Collector;
@@ -78,7 +78,6 @@ export class Writer {
   /** Resolves when the writer has stopped by itself: fenced, or damage that it met. */
   readonly failed: Promise<StorageError>;
   readonly #stop = new AbortController();
-  readonly #manifests: ManifestChain;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #idleFlushMs: number;
@@ -91,7 +90,6 @@ export class Writer {
     const failed = Promise.withResolvers<StorageError>();
     this.failed = failed.promise;
     this.epoch = start.epoch;
-    this.#manifests = components.manifests;
     this.#clock = components.clock;
     this.#log = components.log;
     this.#idleFlushMs = settings.idleFlushMs;
@@ -108,18 +106,20 @@ export class Writer {
       failed.resolve(error);
     };
     this.#onFailed = onFailed;
-    const judge = (what: string, error: unknown): Promise<StorageError | undefined> =>
-      this.#judge(what, error);
     this.publisher = new Publisher(
       { ...components, signal, onReplaced: (number) => this.#onReplaced(number) },
       start.root,
     );
-    this.pins = new Pins({ ...components, publisher: this.publisher, signal });
+    const { publisher } = this;
+    this.incumbent = new Incumbent({ ...components, publisher, onFailed }, start.epoch);
+    const judge = (what: string, error: unknown): Promise<StorageError | undefined> =>
+      this.incumbent.judge(what, error);
+    this.pins = new Pins({ ...components, publisher, signal });
     this.trash = new Trash({ ...components, pins: this.pins, signal });
     this.maintenance = new Maintenance(
       {
         ...components,
-        publisher: this.publisher,
+        publisher,
         trash: this.trash,
         signal,
         judge,
@@ -165,7 +165,7 @@ export class Writer {
       {
         ...components,
         maintenance: this.maintenance,
-        publisher: this.publisher,
+        publisher,
         pins: this.pins,
         trash: this.trash,
         commitLog: this.log,
@@ -207,7 +207,7 @@ export class Writer {
     const components = { clock: this.#clock, log: this.#log, commitLog: log };
     const tier = new JournalTier(components, settings, journal);
     await tier.begin();
-    await this.publish(
+    await this.incumbent.publish(
       () => ({ journal: tier.name }),
       () => {},
     );
@@ -215,67 +215,17 @@ export class Writer {
     log.useJournal(tier);
   }
 
-  /** The store has everything: any process may write the branch. */
+  /**
+   * To be called once the store holds all that the journal acknowledged, and nothing new is
+   * acknowledged: from here on the manifest names no journal, so that a process that has not got it
+   * may write the branch.
+   */
   async endJournal(): Promise<void> {
     if (this.publisher.current.manifest.journal === undefined) return;
-    await this.publish(
+    await this.incumbent.publish(
       () => ({ journal: undefined }),
       () => {},
     );
-  }
-
-  /** Publishes a change of roots. Losing the branch stops the engine. */
-  async publish(
-    change: (current: Manifest, number: number) => Partial<Manifest>,
-    install: () => void,
-  ): Promise<void> {
-    try {
-      await this.publisher.publish('admin', change, install);
-      // A number below the highest may be free again, because a successor has replaced and deleted
-      // its manifest: what has landed there is nobody's, and must not be told to have been done.
-      await this.throwIfDeposed();
-    } catch (error) {
-      const fatal = isStorageError(error, 'exists') ? fatalError('admin', error) : undefined;
-      if (fatal === undefined) throw error;
-      this.#onFailed(fatal);
-      throw fatal;
-    }
-  }
-
-  /**
-   * Why the background must stop, or undefined when it shall try again. What a deposed writer finds
-   * missing its successor has deleted: damage is believed once it is known that there is none.
-   */
-  async #judge(what: string, error: unknown): Promise<StorageError | undefined> {
-    const fatal = fatalError(what, error);
-    if (fatal?.kind !== 'corrupt') return fatal;
-    try {
-      await this.throwIfDeposed();
-      return fatal;
-    } catch (reason) {
-      return fatalError(what, reason);
-    }
-  }
-
-  /** `fenced`, and the end of the engine, when another writer has published a manifest. */
-  async throwIfDeposed(): Promise<void> {
-    const reign = { newest: () => this.publisher.current.number, epoch: this.epoch };
-    try {
-      await throwIfDeposed(this.#manifests, reign, 'read');
-    } catch (error) {
-      if (isStorageError(error, 'fenced')) this.#onFailed(error);
-      throw error;
-    }
-  }
-
-  /** For work on roots: what it misses because a successor deleted it is `fenced`. */
-  async unlessDeposed<T>(work: Promise<T>): Promise<T> {
-    try {
-      return await work;
-    } catch (error) {
-      if (lacks(error)) await this.throwIfDeposed();
-      throw error;
-    }
   }
 
   /** What a quiet server overwrote or trimmed comes back without waiting for the next writes. */
@@ -342,10 +292,4 @@ export class Writer {
       await this.journal?.close(isEmpty);
     }
   }
-}
-
-/** Whether it may come of a successor's deletions, or of a branch that it has given up. */
-function lacks(error: unknown): boolean {
-  if (!isStorageError(error)) return false;
-  return error.kind === 'corrupt' || error.kind === 'notFound' || error.kind === 'aborted';
 }
