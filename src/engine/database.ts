@@ -2,15 +2,11 @@
 
 import { assert } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
-import { asStorageError, isStorageError, type StorageError } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
+import { asStorageError, type StorageError } from '../base/errors.ts';
 import type { Maybe } from '../base/maybe.ts';
-import type { Rng } from '../base/rng.ts';
 import { BlockCache } from '../cache/block-cache.ts';
 import type { DiskCache } from '../cache/disk/disk-cache.ts';
-import type { Keyring } from '../codec/keyring.ts';
-import type { Sealer } from '../codec/sealer.ts';
-import type { ObjectStore } from '../objectstore/object-store.ts';
+import type { DatabaseComponents, Opened } from './components.ts';
 import { extentsFromMemory, extentsOf, usedBytesOf, type FileExtent } from './extents.ts';
 import { FileEraser } from './file-eraser.ts';
 import { FileReader } from './file-reader.ts';
@@ -19,51 +15,17 @@ import { HOLE, ZERO } from './format/pointer.ts';
 import type { Follower } from './follow/follower.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { CollectProgress, CollectReport } from './gc/collector.ts';
-import type { Grace } from './gc/grace.ts';
-import type { JournalDisk } from './journal/journal-disk.ts';
 import type { LocalJournal } from './journal/local-journal.ts';
 import type { Segment } from './log/segment.ts';
 import { withSpool } from './log/spool.ts';
-import type { Lineage } from './manifest/lineage.ts';
-import type { ManifestChain } from './manifest/manifest-chain.ts';
-import { readOnlyError, type Recovered } from './recovery.ts';
+import { readOnlyError } from './recovery.ts';
+import { ReadGuard } from './read-guard.ts';
 import { Roots } from './roots.ts';
 import type { DatabaseSettings } from './settings.ts';
-import type { DatabaseStatus } from './status.ts';
-import type { StoreFormat, StoreRoot } from './store-root.ts';
+import { type DatabaseStatus, statusOf } from './status.ts';
 import type { Tables } from './tables.ts';
 import type { Tree } from './tree.ts';
-import { Writer, type WriterStart } from './writer.ts';
-
-export interface DatabaseComponents {
-  readonly store: ObjectStore;
-  readonly sealer: Sealer;
-  readonly clock: Clock;
-  readonly rng: Rng;
-  readonly log: Log;
-  /** Where journals lie; needed for `settings.journal`. */
-  readonly journalDisk?: JournalDisk | undefined;
-  /** Sealed frames on a local disk, if there is one. The caller closes it, after the database. */
-  readonly diskCache?: DiskCache | undefined;
-  /** The store's root, if it is open already: the passphrase is then not tried again. */
-  readonly root?: StoreRoot;
-}
-
-/** What openDatabase found in the store. */
-export interface Opened {
-  readonly store: ObjectStore;
-  readonly format: StoreFormat;
-  readonly keyring: Keyring;
-  readonly lineage: Lineage;
-  readonly manifests: ManifestChain;
-  readonly tree: Tree;
-  readonly tables: Tables;
-  readonly grace: Grace;
-  readonly recovered: Recovered;
-  /** Of a branch that is followed. */
-  readonly follower?: Follower;
-  readonly local?: LocalJournal | undefined;
-}
+import { Writer } from './writer.ts';
 
 export class Database {
   readonly readOnly: boolean;
@@ -78,7 +40,7 @@ export class Database {
   readonly #tree: Tree;
   readonly #cache: BlockCache;
   readonly #diskCache: DiskCache | undefined;
-  readonly #grace: Grace;
+  readonly #guard: ReadGuard;
   readonly #reader: FileReader;
   /** Undefined when the branch is served read-only. */
   readonly #writer: Writer | undefined;
@@ -96,7 +58,6 @@ export class Database {
     this.#branchName = settings.branch;
     this.#epoch = recovered.epoch;
     this.#tree = tree;
-    this.#grace = grace;
     this.#follower = follower;
     const cache = openBlockCache(settings, tree, opened.tables);
     this.#cache = cache;
@@ -106,10 +67,10 @@ export class Database {
     const spool = local?.spool;
     const store = spool === undefined ? opened.store : withSpool(opened.store, spool);
     const shared = { ...components, ...opened, store, cache, spool };
-    const writer = settings.readOnly
-      ? undefined
-      : new Writer(shared, settings, starting(recovered));
+    const writer = settings.readOnly ? undefined : new Writer(shared, settings, recovered);
     this.#writer = writer;
+    const guard = new ReadGuard({ grace, incumbent: writer?.incumbent, follower });
+    this.#guard = guard;
     this.failed = writer?.failed ?? follower?.failed ?? new Promise(() => {});
     this.#acknowledged = recovered.position.nextSegment - 1;
     const frames = new FrameReader(shared);
@@ -127,7 +88,7 @@ export class Database {
       tree,
       admission,
       cache,
-      hold: (reading) => this.#hold(reading),
+      hold: (reading) => guard.hold(reading),
       reader: this.#reader,
       frames,
       segmentBlocks: writer.log.blocksMax,
@@ -187,7 +148,7 @@ export class Database {
     offset: number,
     target: Uint8Array,
   ): Promise<void> {
-    return this.#hold(reading, () => this.#reader.read(inode, offset, target));
+    return this.#guard.hold(reading, () => this.#reader.read(inode, offset, target));
   }
 
   /**
@@ -215,24 +176,24 @@ export class Database {
     const known = extentsFromMemory(this.#tree, inode, offset, lengthBytes, max);
     if (known !== undefined) return known;
     const walk = () => extentsOf(this.#tree, this.#reader, inode, offset, lengthBytes, max);
-    return this.#hold(walk(), walk);
+    return this.#guard.hold(walk(), walk);
   }
 
   /** Bytes of a file that are stored, before compression. Walks the file's maps. */
   usedBytes(inode: number): Promise<number> {
     const walk = () => usedBytesOf(this.#tree, this.#reader, inode);
-    return this.#hold(walk(), walk);
+    return this.#guard.hold(walk(), walk);
   }
 
   /** Brings `[offset, end)` into the cache. */
   prefetch(inode: number, offset: number, end: number): Promise<void> {
-    return this.#hold(this.#reader.prefetch(inode, offset, end));
+    return this.#guard.hold(this.#reader.prefetch(inode, offset, end));
   }
 
   /** The value of a named record, or undefined. Owned by the engine: not to be changed. */
   meta(name: string): Promise<Uint8Array | undefined> {
     const look = () => this.#tree.meta(name);
-    return this.#hold(look(), look);
+    return this.#guard.hold(look(), look);
   }
 
   /** Sets a named record; undefined deletes it. Ordered with all other changes. */
@@ -276,39 +237,17 @@ export class Database {
   }
 
   status(): DatabaseStatus {
-    const now = this.#clock.monotonicMs();
-    const { log, maintenance, collector, trash } = this.#writer ?? {};
-    const lag = log?.lag();
-    const space = collector?.space;
-    const position = this.#follower?.position;
-    const acknowledged = position === undefined ? this.#acknowledged : position.nextSegment - 1;
-    return {
+    return statusOf({
       branch: this.#branchName,
-      epoch: position?.epoch ?? this.#epoch,
-      manifest: this.#writer?.publisher.current.number ?? 0,
-      durability: this.#writer?.journal === undefined ? 'store' : 'journal',
-      journal: this.#writer?.journal?.status(),
-      acknowledged,
-      durable: log?.durableSegment ?? acknowledged,
-      lagBytes: lag?.bytes ?? 0,
-      lagSeconds: lag?.sinceMs === undefined ? 0 : (now - lag.sinceMs) / 1000,
-      barriers: log?.counters.barriers ?? 0,
-      segments: log?.counters.segments ?? 0,
-      flushes: maintenance?.counters.flushes ?? 0,
-      compactions: maintenance?.counters.compactions ?? 0,
-      runs: this.#tree.runs.length,
-      collection: {
-        storedBytes: space?.storedBytes,
-        liveBytes: space?.liveBytes,
-        pinnedBytes: space?.pinnedBytes,
-        movedBytes: collector?.counters.movedBytes ?? 0,
-        waits: collector?.credit.waits ?? 0,
-        deletedObjects: trash?.counters.deletedObjects ?? 0,
-        deletedBytes: trash?.counters.deletedBytes ?? 0,
-      },
-      following: this.#follower?.status(),
-      cache: { memory: this.#cache.stats(), disk: this.#diskCache?.stats() },
-    };
+      epoch: this.#epoch,
+      acknowledged: this.#acknowledged,
+      nowMs: this.#clock.monotonicMs(),
+      tree: this.#tree,
+      cache: this.#cache,
+      diskCache: this.#diskCache,
+      writer: this.#writer,
+      follower: this.#follower,
+    });
   }
 
   /** Resolves when no flush, no compaction and no collection is under way. */
@@ -327,33 +266,10 @@ export class Database {
     await this.#follower?.stop();
   }
 
-  /**
-   * Counts a reader that waits, so that nothing is deleted under it. What a deposed writer finds
-   * missing, its successor has deleted. A follower that finds something missing looks `again`
-   * whenever it had fallen behind the writer.
-   */
-  async #hold<T>(reading: Promise<T>, again?: () => Maybe<T>): Promise<T> {
-    const follower = this.#follower;
-    const view = follower?.view;
-    try {
-      return await this.#grace.hold(reading);
-    } catch (error) {
-      if (!isStorageError(error, 'corrupt')) throw error;
-      await this.#writer?.incumbent.throwIfDeposed();
-      if (again === undefined || follower === undefined || view === undefined) throw error;
-      if (!(await follower.hasMoved(view))) throw error;
-      return await this.#hold(Promise.resolve(again()), again);
-    }
-  }
-
   #writable(): Writer {
     if (this.#writer === undefined) throw readOnlyError();
     return this.#writer;
   }
-}
-
-function starting({ root, position, epoch }: Recovered): WriterStart {
-  return { root, position, epoch };
 }
 
 function openBlockCache(settings: DatabaseSettings, tree: Tree, tables: Tables): BlockCache {

@@ -4,7 +4,8 @@
 // the background is writer.ts.
 
 import { StorageError } from '../base/errors.ts';
-import { Database, type DatabaseComponents } from './database.ts';
+import type { DatabaseComponents } from './components.ts';
+import { Database } from './database.ts';
 import type { Keyring } from '../codec/keyring.ts';
 import { openFollower } from './follow/open-follower.ts';
 import { Grace } from './gc/grace.ts';
@@ -46,7 +47,8 @@ export type { CheckError, CheckReport } from './check/report.ts';
 export { isRepairable, repairBranch, type RepairReport } from './check/repair.ts';
 export { salvage, type SalvageReport } from './check/salvage.ts';
 
-export { Database, type DatabaseComponents } from './database.ts';
+export type { DatabaseComponents } from './components.ts';
+export { Database } from './database.ts';
 
 /**
  * Opens a branch. Writers fence their predecessor, see recovery.ts; followers take a lease, see
