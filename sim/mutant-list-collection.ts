@@ -148,7 +148,7 @@ export const COLLECTION_MUTANTS: readonly Mutant[] = [
     name: "a child looks for its tables under its parent's name",
     edits: [
       {
-        file: 'src/engine/roots.ts',
+        file: 'src/engine/branches.ts',
         from: '{ branch: lineage.own, nextSegment, epoch }',
         to: '{ branch: lineage.own, nextSegment, epoch: epoch + 1 }',
       },

@@ -41,7 +41,8 @@ export { createNodeJournalDisk, type NodeJournalDisk } from './journal/node-jour
 export type { FileExtent } from './extents.ts';
 export type { DatabaseStatus } from './status.ts';
 export type { CollectProgress, CollectReport } from './gc/collector.ts';
-export type { BranchInfo, Roots, SnapshotInfo } from './roots.ts';
+export type { BranchInfo } from './branches.ts';
+export type { Roots, SnapshotInfo } from './roots.ts';
 export { type CheckProgress, checkStore } from './check/check-store.ts';
 export type { CheckError, CheckReport } from './check/report.ts';
 export { isRepairable, repairBranch, type RepairReport } from './check/repair.ts';

@@ -2,24 +2,20 @@
 // the data (RFC 0003). One change at a time.
 
 import type { Clock } from '../base/clock.ts';
-import { isStorageError, StorageError } from '../base/errors.ts';
+import { StorageError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
 import { Semaphore } from '../base/semaphore.ts';
 import type { Keyring } from '../codec/keyring.ts';
 import type { ObjectStore } from '../objectstore/object-store.ts';
+import { readBranchIndex } from './branch-index.ts';
 import { deleteBranch } from './branch-removal.ts';
-import { changeBranchIndex, newBranchId, readBranchIndex } from './branch-index.ts';
+import { type BranchInfo, createBranch, listBranches } from './branches.ts';
 import { findGone } from './children.ts';
 import type { Grace } from './gc/grace.ts';
 import type { Journal } from './journal/journal.ts';
 import type { Lineage } from './manifest/lineage.ts';
-import {
-  FIRST_MANIFEST,
-  type JournalName,
-  type Manifest,
-  type SnapshotEntry,
-} from './manifest/manifest.ts';
-import { createManifestChain, type ManifestChain } from './manifest/manifest-chain.ts';
+import type { JournalName, Manifest, SnapshotEntry } from './manifest/manifest.ts';
+import type { ManifestChain } from './manifest/manifest-chain.ts';
 import { checkRootName } from './root-name.ts';
 import { spaceOf } from './space.ts';
 import type { StoreFormat } from './store-root.ts';
@@ -35,17 +31,6 @@ export interface SnapshotInfo {
   readonly ownBytes: number;
   /** Names of branches that stand on it. */
   readonly branches: readonly string[];
-}
-
-export interface BranchInfo {
-  readonly name: string;
-  readonly id: string;
-  /** Being served by this process. */
-  readonly served: boolean;
-  /** The branch that it was created from, if that one is still there. */
-  readonly parent: string | undefined;
-  /** For a child of the branch that is served: what of it only the child keeps. */
-  readonly keptBytes: number | undefined;
 }
 
 export interface RootsComponents {
@@ -130,31 +115,9 @@ export class Roots {
   createBranch(name: string, from?: string): Promise<BranchInfo> {
     return this.#alone(async () => {
       checkRootName('branch', name);
-      const { store, keyring, rng, clock, lineage, manifests, writer } = this.#c;
       const branches = await this.#branchesWithout(name);
-      const id = newBranchId(rng);
       const source = from === undefined ? undefined : this.#find(from).manifest;
-      if (source === undefined) await writer.flushAll();
-      const createdUnixMs = clock.unixMs();
-      let base = 0;
-      await this.#publish(({ points }, number) => {
-        base = source ?? number;
-        return { points: [...points, { name, branch: id, manifest: base, createdUnixMs }] };
-      });
-      const root = await manifests.loadNumber(base, 'admin');
-      const { epoch, nextSegment, runs } = root;
-      const parents = [...this.#manifest.lineage, { branch: lineage.own, nextSegment, epoch }];
-      const first = { ...FIRST_MANIFEST, epoch, logEpoch: epoch, nextSegment, runs };
-      const child = createManifestChain(store, keyring, rng, id);
-      await publishFirst(child, { ...first, lineage: parents }, name);
-      await changeBranchIndex(store, keyring, rng, (known) => {
-        if (known.get(name) === id) return undefined;
-        // Someone else was faster with the name. The child has no name then, and goes.
-        if (known.has(name)) throw new StorageError('exists', `branch "${name}" exists`);
-        return new Map([...known, [name, id]]);
-      });
-      const parent = [...branches].find(([, known]) => known === lineage.own)?.[0];
-      return { name, id, served: false, parent, keptBytes: 0 };
+      return createBranch(this.#c, name, source, branches);
     });
   }
 
@@ -173,31 +136,13 @@ export class Roots {
   }
 
   listBranches(): Promise<readonly BranchInfo[]> {
-    return this.#alone(() => this.#listBranches());
-  }
-
-  async #listBranches(): Promise<readonly BranchInfo[]> {
-    const { store, keyring, rng, lineage } = this.#c;
-    const { branches } = await readBranchIndex(store, keyring, 'admin');
-    const { snapshots, points } = this.#manifest;
-    const spaces = await this.#spaces();
-    const nameOf = new Map([...branches].map(([name, id]) => [id, name]));
-    const infos: BranchInfo[] = [];
-    for (const [name, id] of branches) {
-      const chain = createManifestChain(store, keyring, rng, id);
-      const loaded = id === lineage.own ? undefined : await chain.load().catch(unlessGone);
-      const manifest = id === lineage.own ? this.#manifest : loaded?.manifest;
-      const parentId = manifest?.lineage.at(-1)?.branch;
-      const point = points.findIndex((one) => one.branch === id);
-      infos.push({
-        name,
-        id,
-        served: id === lineage.own,
-        parent: parentId === undefined ? undefined : nameOf.get(parentId),
-        keptBytes: point < 0 ? undefined : spaces[snapshots.length + point]!.ownBytes,
-      });
-    }
-    return infos;
+    return this.#alone(async () => {
+      const { branches } = await readBranchIndex(this.#c.store, this.#c.keyring, 'admin');
+      const manifest = this.#manifest;
+      const spaces = await this.#spaces();
+      const ofPoints = spaces.slice(manifest.snapshots.length);
+      return listBranches(this.#c, branches, manifest, ofPoints);
+    });
   }
 
   /**
@@ -313,23 +258,4 @@ export class Roots {
       this.#turn.release();
     }
   }
-}
-
-/** Only who takes the child for gone puts something in this place (`isBranchGone`). */
-async function publishFirst(child: ManifestChain, first: Manifest, name: string): Promise<void> {
-  try {
-    await child.publish(1, first, 'admin');
-  } catch (error) {
-    if (!isStorageError(error, 'exists')) throw error;
-    throw new StorageError(
-      'aborted',
-      `another server took over, or is deleting, the branch that "${name}" was to stand on`,
-      { cause: error },
-    );
-  }
-}
-
-function unlessGone(error: unknown): undefined {
-  if (!isStorageError(error, 'notFound') && !isStorageError(error, 'corrupt')) throw error;
-  return undefined;
 }
