@@ -91,7 +91,7 @@ export function statusOf(sources: StatusSources): DatabaseStatus {
       storedBytes: space?.storedBytes,
       liveBytes: space?.liveBytes,
       pinnedBytes: space?.pinnedBytes,
-      movedBytes: collector?.counters.movedBytes ?? 0,
+      movedBytes: collector?.movedBytes ?? 0,
       waits: collector?.credit.waits ?? 0,
       deletedObjects: trash?.counters.deletedObjects ?? 0,
       deletedBytes: trash?.counters.deletedBytes ?? 0,

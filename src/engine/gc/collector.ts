@@ -6,22 +6,18 @@
 //   3. The merge drops segments without pointers; the trash deletes their objects.
 //
 // Paced: while it works, writers have a credit: what is missing to the hard limit, and what each
-// rewritten segment frees. With much credit left the collector rests in between; with none, writers
-// wait. So what is stored stays below the hard limit whatever the speeds. Small segments, of many
-// barriers, are joined once there are many of them. Damage in a victim is logged and the victim
-// left alone.
+// rewritten segment frees. With much credit left the collector rests in between (mover.ts); with
+// none, writers wait. So what is stored stays below the hard limit whatever the speeds. Small
+// segments, of many barriers, are joined once there are many of them.
 
-import type { Clock } from '../../base/clock.ts';
-import { isStorageError, messageOf, type StorageError } from '../../base/errors.ts';
-import type { Log } from '../../base/log.ts';
-import type { CipherName, CompressionName } from '../../codec/types.ts';
+import { messageOf, type StorageError } from '../../base/errors.ts';
 import type { Publisher } from '../manifest/publisher.ts';
 import { runBytes } from '../table/run.ts';
 import { descriptorsOf } from '../tables.ts';
 import { Credit } from './credit.ts';
 import type { Grace } from './grace.ts';
+import { Mover, type MoverComponents, type MoverSettings } from './mover.ts';
 import type { Pins } from './pins.ts';
-import { Relocation, type RelocationComponents } from './relocation.ts';
 import {
   chooseVictims,
   fullnessFor,
@@ -30,13 +26,10 @@ import {
   spaceIn,
   survey,
   type Survey,
-  type Victim,
 } from './survey.ts';
 import { sweep, type SweepReport } from './sweep.ts';
 
-export interface CollectorSettings {
-  readonly frameBytes: number;
-  readonly segmentBytes: number;
+export interface CollectorSettings extends MoverSettings {
   /** Dead bytes, as a part of the live ones, at which the collector begins to work. */
   readonly garbageSoft: number;
   /** The part at which writers wait for it. */
@@ -45,13 +38,10 @@ export interface CollectorSettings {
   readonly smallSegmentsMax: number;
 }
 
-export interface CollectorComponents extends Omit<RelocationComponents, 'cipher'> {
-  readonly format: { readonly cipher: CipherName; readonly compression: CompressionName };
+export interface CollectorComponents extends MoverComponents {
   readonly publisher: Publisher;
   readonly pins: Pins;
   readonly grace: Grace;
-  readonly clock: Clock;
-  readonly log: Log;
   readonly judge: (what: string, error: unknown) => Promise<StorageError | undefined>;
   readonly onFailed: (error: StorageError) => void;
 }
@@ -80,13 +70,10 @@ const STEP_SEGMENTS = 8;
 const STEP_SHARE = 0.03;
 const STEP_PER_TABLE_BYTE = 10;
 const RETRY_DELAY_MS = 10_000;
-/** With full credit left the collector rests so many times as long as it works. */
-const REST_MAX = 2;
 
 export class Collector {
   readonly #c: CollectorComponents;
   readonly #settings: CollectorSettings;
-  #relocation: Relocation | undefined;
   #working: Promise<void> | undefined;
   /** There is something to survey. */
   #due = false;
@@ -97,20 +84,24 @@ export class Collector {
   #holds = 0;
   #found: Survey | undefined;
   #keptBytes = 0;
-  /** Segments that could not be read, so as not to try them over and over. */
-  readonly #damaged = new Set<number>();
   readonly credit = new Credit();
+  readonly #mover: Mover;
   /** Let in since the flush that the counts are of. */
   #written = 0;
   #writtenEver = 0;
   /** `#writtenEver` at the survey of the last step. */
   #writtenBefore = 0;
   #cancelRetry: () => void = () => {};
-  readonly counters = { movedBytes: 0, steps: 0 };
 
   constructor(components: CollectorComponents, settings: CollectorSettings) {
     this.#c = components;
     this.#settings = settings;
+    this.#mover = new Mover(components, settings, this.credit);
+  }
+
+  /** Bytes of data objects that were put. */
+  get movedBytes(): number {
+    return this.#mover.movedBytes;
   }
 
   /**
@@ -173,7 +164,7 @@ export class Collector {
   /** A pass by hand: everything that is dead goes, and what crashes left behind. */
   async collect(onProgress: CollectProgress): Promise<CollectReport> {
     const { maintenance, commitLog, trash } = this.#c;
-    const before = { ...trash.counters, movedBytes: this.counters.movedBytes };
+    const before = { ...trash.counters, movedBytes: this.movedBytes };
     onProgress('flushing', 0, 0);
     await maintenance.flushAll(commitLog);
     onProgress('merging tables', 0, 0);
@@ -192,7 +183,7 @@ export class Collector {
     return {
       deletedObjects: trash.counters.deletedObjects - before.deletedObjects,
       deletedBytes: trash.counters.deletedBytes - before.deletedBytes,
-      movedBytes: this.counters.movedBytes - before.movedBytes,
+      movedBytes: this.movedBytes - before.movedBytes,
       storedBytes: swept.storedBytes,
       liveBytes: spaceIn(found, this.#keptBytes).liveBytes,
       pinnedBytes: spaceIn(found, this.#keptBytes).pinnedBytes,
@@ -247,11 +238,11 @@ export class Collector {
         small,
         liveBytesMax,
       });
-      const sound = victims.filter(({ segment }) => !this.#damaged.has(segment));
+      const sound = this.#mover.sound(victims);
       if (sound.length === 0) return false;
       this.credit.limit(room);
-      await this.#move(sound, (garbageHard - garbageSoft) * found.liveBytes);
-      this.counters.steps += 1;
+      const span = (garbageHard - garbageSoft) * found.liveBytes;
+      await this.#mover.move(sound, span, () => this.#holds > 0);
       this.#stepped = true;
     } finally {
       grace.leave(generation);
@@ -262,37 +253,6 @@ export class Collector {
     await maintenance.mergeAll();
     this.#due = false;
     return true;
-  }
-
-  /** `span` bytes of credit make the collector rest the longest. */
-  async #move(victims: readonly Victim[], span: number): Promise<void> {
-    const { clock, signal, log } = this.#c;
-    const { segmentBytes, frameBytes } = this.#settings;
-    const sealing = { ...this.#c.format, frameBytes };
-    this.#relocation ??= new Relocation(this.#c, sealing, segmentBytes);
-    const relocation = this.#relocation;
-    for (const victim of victims) {
-      if (signal.aborted || this.#holds > 0) break;
-      const startMs = clock.monotonicMs();
-      const movedBefore = relocation.movedBytes;
-      try {
-        await relocation.add(victim);
-      } catch (error) {
-        if (!isStorageError(error, 'corrupt')) throw error;
-        this.#damaged.add(victim.segment);
-        log.error('collection.damaged', { segment: victim.segment, error: error.message });
-      }
-      this.counters.movedBytes += relocation.movedBytes - movedBefore;
-      const { table, live } = victim;
-      const freed = table.offsets.at(-1)! * (1 - live / table.blocks);
-      this.credit.grant(freed);
-      const restShare = Math.max(0, Math.min(1, this.credit.bytes / span)) * REST_MAX;
-      const restMs = (clock.monotonicMs() - startMs) * restShare;
-      if (restMs >= 1) await clock.sleep(restMs, signal).catch(() => {});
-    }
-    const movedBefore = relocation.movedBytes;
-    await relocation.finish();
-    this.counters.movedBytes += relocation.movedBytes - movedBefore;
   }
 
   #stepBytes(found: Survey): number {
