@@ -29,6 +29,7 @@ import type { ReplayPosition } from '../log/replay.ts';
 import type { Tables } from '../tables.ts';
 import type { Tree } from '../tree.ts';
 import type { HeldRoot } from './held-root.ts';
+import { RecordListener } from './record-listener.ts';
 import { isOutdated, takeView, type TakeViewComponents } from './take-view.ts';
 import type { View } from './view-reader.ts';
 
@@ -74,13 +75,13 @@ export class Follower {
   #stopped = false;
   #failure: StorageError | undefined;
   #cancel: () => void = () => {};
-  #listener: () => Promise<void> = async () => {};
-  #listening: Promise<void> | undefined;
+  readonly #listener: RecordListener;
 
   private constructor(c: FollowerComponents, settings: FollowerSettings, view: View) {
     this.#c = c;
     this.#settings = settings;
     this.#view = view;
+    this.#listener = new RecordListener(c.views);
     this.#refreshedMs = c.clock.monotonicMs();
   }
 
@@ -127,9 +128,7 @@ export class Follower {
 
   /** Called, one call at a time, when named records may have changed; again if it fails. */
   onRecords(listener: () => Promise<void>): void {
-    this.#listener = listener;
-    // What the listener has read may be older than the view by now.
-    this.#c.views.metasChanged = true;
+    this.#listener.set(listener);
   }
 
   /**
@@ -216,26 +215,8 @@ export class Follower {
       this.#turn.release();
     }
     // Not in turn: it reads, and whoever reads may have to wait for a move.
-    // A call that is under way may have read what was there before.
-    while (this.#c.views.metasChanged || this.#listening !== undefined) {
-      this.#listening ??= this.#tellListener().finally(() => {
-        this.#listening = undefined;
-      });
-      await this.#listening;
-    }
+    await this.#listener.tell();
     if (full !== undefined) throw full;
-  }
-
-  async #tellListener(): Promise<void> {
-    const { views } = this.#c;
-    if (!views.metasChanged) return;
-    views.metasChanged = false;
-    try {
-      await this.#listener();
-    } catch (error) {
-      views.metasChanged = true;
-      throw error;
-    }
   }
 
   async #catchUp(thorough: boolean): Promise<void> {
