@@ -2,7 +2,8 @@
 // Run: node src/cache/block-cache.bench.ts
 
 import { createSeededRng } from '../base/rng.ts';
-import { BlockCache, CACHE_BLOCK_BYTES } from './block-cache.ts';
+import { BlockCache } from './block-cache.ts';
+import { CACHE_BLOCK_BYTES } from './slot-memory.ts';
 
 const BLOCKS_PER_SEGMENT = 2048;
 const content = new Uint8Array(CACHE_BLOCK_BYTES);

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { AssertionError } from '../base/assert.ts';
 import { createSeededRng } from '../base/rng.ts';
-import { BlockCache, CACHE_BLOCK_BYTES } from './block-cache.ts';
+import { BlockCache } from './block-cache.ts';
+import { CACHE_BLOCK_BYTES } from './slot-memory.ts';
 
 /** Content that names its key, so that a wrong block shows. */
 function blockOf(segment: number, block: number): Uint8Array {

@@ -1,8 +1,7 @@
 // The RAM tier: plaintext 4 KiB blocks by (segment, block index in the segment), under a budget.
 //
 //   index   PairMap (segment, block) ─► slot
-//   slabs   slot s lies in slab s div 1024, from byte (s mod 1024) · 4096; a slab is 4 MiB, made
-//           when its first slot is used
+//   memory  slots lie in slabs of 4 MiB (slot-memory.ts)
 //   order   an EvictionPolicy over slots (S3-FIFO unless told otherwise)
 //
 // The budget can be shared: what others have borrowed of it is asked for now and then, and the
@@ -22,12 +21,8 @@ import { assert } from '../base/assert.ts';
 import { hashPair, PairMap } from '../base/pair-map.ts';
 import type { CreateEvictionPolicy, EvictionPolicy } from './eviction-policy.ts';
 import { S3Fifo } from './s3-fifo.ts';
+import { CACHE_BLOCK_BYTES, SLAB_MASK, SLAB_SLOTS, SlotMemory } from './slot-memory.ts';
 
-export const CACHE_BLOCK_BYTES = 4096;
-
-const SLAB_SHIFT = 10;
-const SLAB_SLOTS = 1 << SLAB_SHIFT;
-const SLAB_MASK = SLAB_SLOTS - 1;
 /** Slots are int32; 2^30 of them hold 4 TiB. */
 const SLOTS_MAX = 2 ** 30;
 const BLOCK_INDEX_MAX = 2 ** 32 - 1;
@@ -73,7 +68,7 @@ export class BlockCache {
   #insertsToCheck = INSERTS_PER_CHECK;
   readonly #index: PairMap;
   readonly #policy: EvictionPolicy | undefined;
-  readonly #slabs: Buffer[] = [];
+  readonly #memory: SlotMemory;
   readonly #segmentOf: Float64Array;
   readonly #blockOf: Uint32Array;
   /** A stack of the slots that were given back, of which `#freeCount` are in use. */
@@ -96,6 +91,7 @@ export class BlockCache {
     this.#slotCount = slotCount;
     this.#slotLimit = slotCount;
     this.#shared = settings.shared;
+    this.#memory = new SlotMemory(slotCount);
     this.#index = new PairMap(slotCount);
     this.#policy = slotCount === 0 ? undefined : createPolicy(slotCount);
     this.#segmentOf = new Float64Array(slotCount);
@@ -119,9 +115,7 @@ export class BlockCache {
   copySlot(slot: number, target: Uint8Array, at: number, from: number, to: number): void {
     assert(0 <= from && from <= to && to <= CACHE_BLOCK_BYTES, 'a range lies in its block');
     assert(at + (to - from) <= target.length, 'a copy fits its target');
-    const start = (slot & SLAB_MASK) * CACHE_BLOCK_BYTES;
-    // Buffer.copy takes offsets: `set` would need a view object for each block.
-    this.#slabs[slot >> SLAB_SHIFT]!.copy(target, at, start + from, start + to);
+    this.#memory.copy(slot, target, at, from, to);
   }
 
   /** Copies a whole block to `target` at `targetAt` and returns true, or counts a miss. */
@@ -170,8 +164,7 @@ export class BlockCache {
     if (this.#slotLimit === 0) return;
     const slot = this.#takeSlot(policy);
     // The bytes come first: if there is no memory for a slab, no key may lead to it.
-    const at = (slot & SLAB_MASK) * CACHE_BLOCK_BYTES;
-    this.#slabFor(slot).set(source.subarray(sourceAt, sourceAt + CACHE_BLOCK_BYTES), at);
+    this.#memory.fill(slot, source, sourceAt);
     this.#index.set(segment, block, slot);
     this.#segmentOf[slot] = segment;
     this.#blockOf[slot] = block;
@@ -242,7 +235,7 @@ export class BlockCache {
       evictions: this.#evictions,
       bytes: this.#index.size * CACHE_BLOCK_BYTES,
       budgetBytes: this.#slotLimit * CACHE_BLOCK_BYTES,
-      slabBytes: this.#slabs.reduce((sum, slab) => sum + slab.length, 0),
+      slabBytes: this.#memory.bytes,
       overheadBytes: perSlot + this.#index.memoryBytes + (this.#policy?.memoryBytes ?? 0),
     };
   }
@@ -291,19 +284,6 @@ export class BlockCache {
       if (slot < limit) this.#free[kept++] = slot;
     }
     this.#freeCount = kept;
-    this.#slabs.length = Math.min(this.#slabs.length, Math.ceil(limit / SLAB_SLOTS));
-  }
-
-  #slabFor(slot: number): Buffer {
-    const number = slot >> SLAB_SHIFT;
-    const slab = this.#slabs[number];
-    if (slab !== undefined) return slab;
-    // Fresh slots are used in order, so slabs are made in order. The last may be short.
-    assert(number === this.#slabs.length, 'slabs are made in order');
-    const slots = Math.min(SLAB_SLOTS, this.#slotCount - number * SLAB_SLOTS);
-    // Not zeroed: a slot is read only after a whole block was written to it.
-    const made = Buffer.allocUnsafeSlow(slots * CACHE_BLOCK_BYTES);
-    this.#slabs.push(made);
-    return made;
+    this.#memory.giveUp(limit);
   }
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { BlockCache, CACHE_BLOCK_BYTES } from './block-cache.ts';
+import { BlockCache } from './block-cache.ts';
+import { CACHE_BLOCK_BYTES } from './slot-memory.ts';
 import { SLOT_OVERHEAD_BYTES, splitCacheBudget } from './budget.ts';
 
 const MIB = 1024 * 1024;

@@ -20,7 +20,7 @@
 // A larger budget holds the same tree with a smaller part of it.
 
 import { assert } from '../base/assert.ts';
-import { CACHE_BLOCK_BYTES } from './block-cache.ts';
+import { CACHE_BLOCK_BYTES } from './slot-memory.ts';
 
 export interface CacheSplit {
   /** Plaintext of blocks that the block cache keeps however much the others hold. */
