@@ -4,29 +4,24 @@
 // A change is durable when its promise resolves. Changes are made one at a time. Inode numbers
 // only go up, also across restores: what anyone once knew by a number is never something else.
 
-import { compareBytes } from '../base/bytes.ts';
 import { StorageError } from '../base/errors.ts';
 import { Semaphore } from '../base/semaphore.ts';
 import { BLOCK_BYTES, type Database } from '../engine/db.ts';
 import type { BlockDevice, BlockDeviceDirectory } from './block-device.ts';
 import {
-  decodeDirectory,
-  decodeRecord,
-  DIRECTORY_RECORD,
-  encodeDirectory,
-  encodeRecord,
-  recordName,
-} from './records.ts';
+  type Entries,
+  type Entry,
+  FIRST_INODE,
+  readEntries,
+  saveDirectory,
+  saveEntry,
+} from './entries.ts';
 import { createVolumeHandle } from './volume.ts';
 
 /** Names are file names: no slash, no control character, at most 255 bytes. */
 const NAME_BYTES_MAX = 255;
 /** 1 PiB: far past what one file of the tree may hold, near enough to catch a slip of a unit. */
 const SIZE_BYTES_MAX = 2 ** 50;
-/** Each is cut short by another change of the directory. */
-const LOAD_ATTEMPTS = 10;
-/** Inodes below are kept for the file system's own. */
-const FIRST_INODE = 16;
 
 export interface VolumeInfo {
   readonly name: string;
@@ -65,12 +60,6 @@ export interface Volumes extends BlockDeviceDirectory {
   reload(): Promise<void>;
 }
 
-interface Entry {
-  readonly inode: number;
-  sizeBytes: number;
-  handles: number;
-}
-
 /**
  * Reads the directory of volumes. `readAheadBytes` bounds what a sequential reader has fetched for
  * it.
@@ -103,38 +92,9 @@ class VolumeTable implements Volumes {
   }
 
   async load(): Promise<void> {
-    for (let attempt = 1; attempt <= LOAD_ATTEMPTS; attempt++) {
-      if (await this.#tryLoad()) return;
-    }
-    throw new StorageError(
-      'unavailable',
-      'the directory of volumes changes faster than it is read',
-    );
-  }
-
-  /** False when a follower moved on between the directory and its records. */
-  async #tryLoad(): Promise<boolean> {
-    const entries = new Map<string, Entry>();
-    const bytes = await this.#database.meta(DIRECTORY_RECORD);
-    const directory =
-      bytes === undefined ? { nextInode: FIRST_INODE, names: [] } : decodeDirectory(bytes);
-    for (const name of directory.names) {
-      const record = await this.#database.meta(recordName(name));
-      if (record === undefined) {
-        const now = await this.#database.meta(DIRECTORY_RECORD);
-        if (now === undefined || compareBytes(bytes!, now) !== 0) return false;
-        throw new StorageError('corrupt', `volume "${name}" has no record`);
-      }
-      const { inode, sizeBytes } = decodeRecord(name, record);
-      const known = this.#entries.get(name);
-      // Who has it open counts down on the entry that was found then.
-      const entry = known?.inode === inode ? known : { inode, sizeBytes: 0, handles: 0 };
-      entry.sizeBytes = sizeBytes;
-      entries.set(name, entry);
-    }
-    this.#entries = entries;
-    this.#nextInode = Math.max(this.#nextInode, directory.nextInode);
-    return true;
+    const { nextInode, byName } = await readEntries(this.#database, this.#entries);
+    this.#entries = byName;
+    this.#nextInode = Math.max(this.#nextInode, nextInode);
   }
 
   list(): readonly VolumeInfo[] {
@@ -164,7 +124,7 @@ class VolumeTable implements Volumes {
       const entry: Entry = { inode: this.#nextInode, sizeBytes, handles: 0 };
       this.#nextInode += 1;
       this.#entries.set(name, entry);
-      await this.#save(name, entry);
+      await this.#save(name);
       return infoOf(name, entry);
     });
   }
@@ -187,7 +147,7 @@ class VolumeTable implements Volumes {
         // What is cut off must not come back when the volume grows again.
         await this.#database.zero(entry.inode, sizeBytes, before - sizeBytes, false);
       }
-      await this.#save(name, entry);
+      await this.#save(name);
       return infoOf(name, entry);
     });
   }
@@ -198,7 +158,7 @@ class VolumeTable implements Volumes {
       if (entry.handles > 0) throw inUse(name);
       this.#entries.delete(name);
       await this.#database.zero(entry.inode, 0, entry.sizeBytes, false);
-      await this.#save(name, undefined);
+      await this.#save(name);
       return infoOf(name, entry);
     });
   }
@@ -219,7 +179,7 @@ class VolumeTable implements Volumes {
       // When this fails, the volumes stay closed until a restore succeeds, or a restart.
       await this.load();
       this.#restoring = false;
-      await this.#saveDirectory();
+      await saveDirectory(this.#database, this.#all);
       await this.#database.barrier();
     });
   }
@@ -260,21 +220,12 @@ class VolumeTable implements Volumes {
     }
   }
 
-  /**
-   * Writes one volume's record and the directory, and makes both durable. A crash may come between
-   * the two: the directory never names a record that is not there.
-   */
-  async #save(name: string, entry: Entry | undefined): Promise<void> {
-    const database = this.#database;
-    if (entry !== undefined) await database.putMeta(recordName(name), encodeRecord(entry));
-    await this.#saveDirectory();
-    if (entry === undefined) await database.putMeta(recordName(name), undefined);
-    await database.barrier();
+  get #all(): Entries {
+    return { nextInode: this.#nextInode, byName: this.#entries };
   }
 
-  #saveDirectory(): Promise<void> {
-    const directory = encodeDirectory(this.#nextInode, this.#entries.keys());
-    return this.#database.putMeta(DIRECTORY_RECORD, directory);
+  #save(name: string): Promise<void> {
+    return saveEntry(this.#database, this.#all, name);
   }
 }
 
