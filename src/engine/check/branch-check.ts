@@ -3,16 +3,13 @@
 
 import { ByteReader } from '../../base/bytes.ts';
 import { isStorageError } from '../../base/errors.ts';
-import type { Log } from '../../base/log.ts';
 import type { Rng } from '../../base/rng.ts';
 import { leaseLostError, Lease } from '../follow/lease.ts';
 import { type HeldRoot, holdRoot } from '../follow/held-root.ts';
 import { metaKey } from '../format/keys.ts';
 import { logName, manifestName } from '../format/names.ts';
-import { blockOf, CHUNK_BLOCKS, POINTER_MIN, segmentOf } from '../format/pointer.ts';
-import { forEachChunk, RECORD_FENCE } from '../format/records.ts';
+import { RECORD_FENCE } from '../format/records.ts';
 import { openTail } from '../log/object-tail.ts';
-import { replayLog, type ReplayPosition } from '../log/replay.ts';
 import { Lineage } from '../manifest/lineage.ts';
 import type { Manifest, SnapshotEntry } from '../manifest/manifest.ts';
 import { createManifestChain, type ManifestChain } from '../manifest/manifest-chain.ts';
@@ -20,17 +17,17 @@ import { Memtable } from '../memtable/memtable.ts';
 import { BlockCache } from '../table/block-cache.ts';
 import { lookup, openRun, type Run } from '../table/run.ts';
 import { TABLE_DEFAULTS } from '../table/settings.ts';
+import { checkLog, type LogCheckComponents } from './log-check.ts';
 import type { BranchCheck } from './report.ts';
-import { checkObject, checkRun, type RunCheckComponents, type RunDefects } from './run-check.ts';
+import { checkRun, type RunDefects } from './run-check.ts';
 
 /** Throws `corrupt` when the records of a root contradict one another. */
 export type InspectRecords = (
   meta: (name: string) => Promise<Uint8Array | undefined>,
 ) => Promise<void>;
 
-export interface BranchCheckComponents extends RunCheckComponents {
+export interface BranchCheckComponents extends LogCheckComponents {
   readonly rng: Rng;
-  readonly log: Log;
   readonly inspect: InspectRecords;
   /** Runs that were walked, by the names of their tables: roots and branches share them. */
   readonly walked: Map<string, RunDefects>;
@@ -129,8 +126,7 @@ class RootsCheck {
 
   async head(number: number, defects: RunDefects): Promise<void> {
     await this.#c.inventory.reach(this.#id, 'manifest', number);
-    const memtable = new Memtable();
-    await this.#replay(memtable);
+    const memtable = await checkLog(this.#c, this.#id, this.#head, this.#lineage);
     await this.#runs(this.#head.runs, defects);
     await this.#records(this.#head.runs, memtable);
     this.#count();
@@ -223,59 +219,6 @@ class RootsCheck {
       await this.#c.objects?.settled();
       into.wrongCounts += defects.wrongCounts;
       for (const segment of defects.badSegments) into.badSegments.add(segment);
-    }
-  }
-
-  /** Fills `memtable` from the log, and checks what it names. */
-  async #replay(memtable: Memtable): Promise<void> {
-    const { findings, onProgress } = this.#c;
-    const { logNumber, nextSegment, logEpoch } = this.#head;
-    const position: ReplayPosition = { logNumber, nextSegment, epoch: logEpoch };
-    try {
-      await replayLog(
-        {
-          ...this.#c,
-          branch: this.#id,
-          ownEpoch: Number.MAX_SAFE_INTEGER,
-          apply: ({ commit, name, table }) => {
-            forEachChunk(commit, name, (inode, chunk, map) => memtable.put(inode, chunk, map));
-            for (const [key, value] of commit.metas) memtable.putMeta(key, value?.slice());
-            memtable.putSegment(commit.segment, table);
-          },
-          onFence: () => {},
-          onProgress: (done) => onProgress(done),
-        },
-        position,
-      );
-    } catch (error) {
-      findings.caught('log', logName(this.#id, position.logNumber), error);
-    }
-    for (const [segment, table] of memtable.segments) {
-      findings.checked.segments += 1;
-      await checkObject(this.#c, this.#lineage, segment, table, () => {});
-    }
-    this.#pointersOf(memtable);
-    await this.#c.objects?.settled();
-  }
-
-  #pointersOf(memtable: Memtable): void {
-    const bad = new Set<number>();
-    for (const [inode, chunks] of memtable.sortedChunks()) {
-      for (const chunk of chunks) {
-        const slot = memtable.find(inode, chunk);
-        for (let i = 0; i < CHUNK_BLOCKS; i++) {
-          const pointer = memtable.pointer(slot, i);
-          if (pointer < POINTER_MIN) continue;
-          const segment = segmentOf(pointer);
-          const table = memtable.segments.get(segment);
-          if (table === undefined || blockOf(pointer) >= table.blocks) bad.add(segment);
-        }
-      }
-    }
-    const log = logName(this.#id, this.#head.logNumber);
-    for (const segment of bad) {
-      const what = `the log from here on points at segment ${segment}, which has no such block`;
-      this.#c.findings.error('pointer', log, what);
     }
   }
 
