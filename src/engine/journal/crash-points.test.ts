@@ -3,91 +3,26 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isStorageError, StorageError } from '../../base/errors.ts';
-import { createSeededRng, type Rng } from '../../base/rng.ts';
+import { createSeededRng } from '../../base/rng.ts';
 import { silentLog } from '../../base/log.ts';
 import { systemClock } from '../../base/system.ts';
 import { createInlineSealer } from '../../codec/sealer.ts';
 import { allocateShared } from '../../codec/shared.ts';
-import { createMemoryStore } from '../../objectstore/memory.ts';
-import type { ObjectStore } from '../../objectstore/object-store.ts';
-import { type Database, type DatabaseSettings, initStore, openDatabase, openRoot } from '../db.ts';
-import { INIT_OPTIONS, noise, PASSPHRASE, TINY } from '../testing.ts';
+import { openRoot } from '../db.ts';
+import { noise, PASSPHRASE } from '../testing.ts';
 import { Journal } from './journal.ts';
-import { MemoryJournalDisk } from './memory-journal-disk.ts';
+import type { MemoryJournalDisk } from './memory-journal-disk.ts';
 import { findJournals } from './read-journal.ts';
+import { BLOCK, expectBlock, failAppends, INODE, JournalBed } from './testing.ts';
 
-const INODE = 16;
-const BLOCK = 4096;
-const OPTIONS = {
-  directory: 'journal',
-  used: true,
-  abandon: false,
-  bytesMax: 64 * 1024 * 1024,
-  secondsMax: 300,
-  onFailure: 'store',
-  host: 'here',
-} as const;
-
-/** A bucket and a machine. */
-class Bed {
-  readonly memory = createMemoryStore();
-  readonly rng = createSeededRng(11);
-  disk = new MemoryJournalDisk();
-  /** Of the process that runs: what its puts must wait for, and whether it is alive. */
-  #life = { dead: false };
-  onPut: (key: string) => void | Promise<void> = () => {};
-
-  async init(): Promise<this> {
-    const components = { store: this.memory, rng: this.rng, clock: systemClock };
-    await initStore(components, INIT_OPTIONS);
-    return this;
-  }
-
-  open(settings: Partial<DatabaseSettings> = {}): Promise<Database> {
-    const life = { dead: false };
-    this.#life = life;
-    const store: ObjectStore = {
-      ...this.memory,
-      putIfAbsent: async (key, body, options) => {
-        if (life.dead) throw new StorageError('exists', 'somebody else is here');
-        await this.onPut(key);
-        if (life.dead) throw new StorageError('exists', 'somebody else is here');
-        return this.memory.putIfAbsent(key, body, options);
-      },
-    };
-    return openDatabase(
-      {
-        store,
-        sealer: createInlineSealer(),
-        clock: systemClock,
-        rng: this.rng,
-        log: silentLog,
-        journalDisk: this.disk,
-      },
-      { passphrase: PASSPHRASE, ...TINY, journal: OPTIONS, ...settings },
-    );
-  }
-
-  /** The power goes: `rng` says which sectors and names that were not synced are left. */
-  crash(rng: Rng = this.rng): void {
-    this.#life.dead = true;
-    this.onPut = () => {};
-    this.disk = this.disk.crash(rng);
-  }
-}
-
-async function expect(db: Database, block: number, seed: number): Promise<void> {
-  const found = new Uint8Array(BLOCK);
-  await db.read(INODE, block * BLOCK, found);
-  assert.ok(Buffer.compare(found, noise(seed, BLOCK)) === 0, `block ${block} is of seed ${seed}`);
-}
+const SEED = 11;
 
 async function journalBed(): Promise<{
   readonly disk: MemoryJournalDisk;
   readonly journal: Journal;
   readonly records: () => Promise<number[]>;
 }> {
-  const bed = await new Bed().init();
+  const bed = await JournalBed.create(SEED);
   const { keyring } = await openRoot(bed.memory, PASSPHRASE, 'open');
   const { disk, rng } = bed;
   const components = { disk, sealer: createInlineSealer(), keyring, clock: systemClock, rng };
@@ -125,8 +60,8 @@ test('a record that was synced before a later one was written is missed', async 
 
 test('a power cut while a clean close removes the journal keeps no one out', async () => {
   for (let cut = 1; cut <= 6; cut++) {
-    const bed = await new Bed().init();
-    const db = await bed.open();
+    const bed = await JournalBed.create(SEED);
+    const db = await bed.open({ onFailure: 'store' });
     for (let i = 0; i < 40; i++) {
       await db.write(INODE, i * BLOCK, noise(i, BLOCK));
       await db.barrier();
@@ -139,15 +74,15 @@ test('a power cut while a clean close removes the journal keeps no one out', asy
     };
     await db.close().catch(() => {});
     bed.crash();
-    const again = await bed.open();
-    await expect(again, 39, 39);
+    const again = await bed.open({ onFailure: 'store' });
+    await expectBlock(again, 39, 39);
     await again.close();
   }
 });
 
 test('a power cut behind the manifest that names a fresh journal keeps no one out', async () => {
-  const bed = await new Bed().init();
-  const db = await bed.open();
+  const bed = await JournalBed.create(SEED);
+  const db = await bed.open({ onFailure: 'store' });
   await db.write(INODE, 0, noise(1, BLOCK));
   await db.barrier();
   bed.crash();
@@ -158,20 +93,17 @@ test('a power cut behind the manifest that names a fresh journal keeps no one ou
       if (operation !== 'remove' || removals++ < round / 2) return undefined;
       return new StorageError('unavailable', 'the power is gone');
     };
-    await bed.open().catch(() => {});
+    await bed.open({ onFailure: 'store' }).catch(() => {});
     bed.crash();
   }
-  const again = await bed.open();
-  await expect(again, 0, 1);
+  const again = await bed.open({ onFailure: 'store' });
+  await expectBlock(again, 0, 1);
   await again.close();
 });
 
 test('a failed journal begins afresh when the store has all that it acknowledged', async () => {
-  const bed = await new Bed().init();
-  const db = await bed.open({
-    idleCloseMs: 600_000,
-    journal: { ...OPTIONS, onFailure: 'fail' },
-  });
+  const bed = await JournalBed.create(SEED);
+  const db = await bed.open({}, { idleCloseMs: 600_000 });
   const puts: (() => void)[] = [];
   bed.onPut = (key) =>
     key.includes('/log/') ? new Promise<void>((resolve) => puts.push(resolve)) : undefined;
@@ -180,8 +112,7 @@ test('a failed journal begins afresh when the store has all that it acknowledged
   await db.write(INODE, 16 * BLOCK, noise(2, 16 * BLOCK));
   await db.write(INODE, 40 * BLOCK, noise(3, BLOCK));
   await db.barrier();
-  bed.disk.failing = (operation) =>
-    operation === 'append' ? new StorageError('noSpace', 'the disk is full') : undefined;
+  failAppends(bed.disk);
   await db.write(INODE, 41 * BLOCK, noise(4, BLOCK));
   await assert.rejects(async () => db.barrier(), /the disk is full/);
   bed.disk.failing = () => undefined;
@@ -193,7 +124,7 @@ test('a failed journal begins afresh when the store has all that it acknowledged
   assert.ok(puts.length >= 2, 'both were offered to the store');
   // Every name is as it was last.
   bed.crash({ ...createSeededRng(1), float: () => 0.9 });
-  const again = await bed.open();
-  await expect(again, 40, 3);
+  const again = await bed.open({ onFailure: 'store' });
+  await expectBlock(again, 40, 3);
   await again.close();
 });

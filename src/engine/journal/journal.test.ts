@@ -2,116 +2,20 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isStorageError, StorageError } from '../../base/errors.ts';
+import { isStorageError } from '../../base/errors.ts';
 import { createSeededRng } from '../../base/rng.ts';
 import { silentLog } from '../../base/log.ts';
 import { systemClock } from '../../base/system.ts';
 import { createInlineSealer } from '../../codec/sealer.ts';
-import { createMemoryStore, type MemoryStore } from '../../objectstore/memory.ts';
-import type { ObjectStore } from '../../objectstore/object-store.ts';
-import { type Database, type DatabaseSettings, initStore, openDatabase } from '../db.ts';
-import { INIT_OPTIONS, noise, PASSPHRASE, TINY } from '../testing.ts';
+import { openDatabase } from '../db.ts';
+import { noise, PASSPHRASE, TINY } from '../testing.ts';
 import { MemoryJournalDisk } from './memory-journal-disk.ts';
+import { BLOCK, expectBlock, failAppends, INODE, JournalBed } from './testing.ts';
 
-const INODE = 16;
-const BLOCK = 4096;
-const OPTIONS = {
-  directory: 'journal',
-  used: true,
-  abandon: false,
-  bytesMax: 64 * 1024 * 1024,
-  secondsMax: 300,
-  onFailure: 'fail',
-  host: 'here',
-} as const;
-
-/** A store that keeps what it has when it is cut off: its process is gone, or its network. */
-function cuttable(memory: MemoryStore): { readonly store: ObjectStore; cut: boolean; die(): void } {
-  const state = { cut: false, dead: false };
-  const guard = (): void => {
-    // A process that is gone must not live on in the test's: it meets a successor.
-    if (state.dead) throw new StorageError('exists', 'somebody else is here');
-    if (state.cut) throw new StorageError('unavailable', 'the store is away');
-  };
-  const store: ObjectStore = {
-    async putIfAbsent(key, body, options) {
-      guard();
-      return memory.putIfAbsent(key, body, options);
-    },
-    async get(key, range, options) {
-      guard();
-      return memory.get(key, range, options);
-    },
-    async head(key, options) {
-      guard();
-      return memory.head(key, options);
-    },
-    list: (prefix, options) => memory.list(prefix, options),
-    async delete(key, options) {
-      guard();
-      return memory.delete(key, options);
-    },
-    close: () => memory.close(),
-  };
-  return {
-    store,
-    get cut() {
-      return state.cut;
-    },
-    set cut(value: boolean) {
-      state.cut = value;
-    },
-    die(): void {
-      state.dead = true;
-    },
-  };
-}
-
-class Bed {
-  readonly memory = createMemoryStore();
-  readonly rng = createSeededRng(7);
-  disk = new MemoryJournalDisk();
-  link = cuttable(this.memory);
-
-  async init(): Promise<this> {
-    const { store } = this.link;
-    await initStore({ store, rng: this.rng, clock: systemClock }, INIT_OPTIONS);
-    return this;
-  }
-
-  open(
-    journal: Partial<DatabaseSettings['journal']> = {},
-    settings: Partial<DatabaseSettings> = {},
-  ): Promise<Database> {
-    return openDatabase(
-      {
-        store: this.link.store,
-        sealer: createInlineSealer(),
-        clock: systemClock,
-        rng: this.rng,
-        log: silentLog,
-        journalDisk: this.disk,
-      },
-      { passphrase: PASSPHRASE, ...TINY, ...settings, journal: { ...OPTIONS, ...journal } },
-    );
-  }
-
-  /** The machine loses power: the process, and of the disk what was not synced, are gone. */
-  crash(): void {
-    this.link.die();
-    this.link = cuttable(this.memory);
-    this.disk = this.disk.crash(this.rng);
-  }
-}
-
-async function expect(db: Database, block: number, seed: number): Promise<void> {
-  const found = new Uint8Array(BLOCK);
-  await db.read(INODE, block * BLOCK, found);
-  assert.ok(Buffer.compare(found, noise(seed, BLOCK)) === 0, `block ${block} is of seed ${seed}`);
-}
+const SEED = 7;
 
 test('a barrier is one fdatasync and no request, and survives a power cut', async () => {
-  const bed = await new Bed().init();
+  const bed = await JournalBed.create(SEED);
   const db = await bed.open();
   bed.link.cut = true;
   const before = bed.disk.counts.appends;
@@ -124,12 +28,12 @@ test('a barrier is one fdatasync and no request, and survives a power cut', asyn
   await db.write(INODE, 9 * BLOCK, noise(99, BLOCK));
   bed.crash();
   const again = await bed.open();
-  for (let i = 6; i < 10; i++) await expect(again, i % 4, i);
+  for (let i = 6; i < 10; i++) await expectBlock(again, i % 4, i);
   await again.close();
 });
 
 test('records, holes and parts of blocks come back from the journal', async () => {
-  const bed = await new Bed().init();
+  const bed = await JournalBed.create(SEED);
   const db = await bed.open();
   await db.write(INODE, 0, noise(1, 40 * BLOCK));
   await db.storeBarrier();
@@ -151,7 +55,7 @@ test('records, holes and parts of blocks come back from the journal', async () =
 });
 
 test('writers go on through an outage past what memory holds, and reads see it all', async () => {
-  const bed = await new Bed().init();
+  const bed = await JournalBed.create(SEED);
   const db = await bed.open();
   bed.link.cut = true;
   // TINY segments hold 16 blocks, and there are four of them.
@@ -159,31 +63,30 @@ test('writers go on through an outage past what memory holds, and reads see it a
     await db.write(INODE, i * BLOCK, noise(i, BLOCK));
     if (i % 5 === 4) await db.barrier();
   }
-  for (let i = 0; i < 200; i++) await expect(db, i, i);
+  for (let i = 0; i < 200; i++) await expectBlock(db, i, i);
   assert.ok(db.status().lagBytes >= 190 * BLOCK);
   bed.link.cut = false;
   await db.storeBarrier();
   assert.equal(db.status().lagBytes, 0);
-  for (let i = 0; i < 200; i++) await expect(db, i, i);
+  for (let i = 0; i < 200; i++) await expectBlock(db, i, i);
   await db.close();
   assert.deepEqual(bed.disk.paths, [], 'nothing is left on the disk');
-  const fresh = new Bed();
   const elsewhere = await openDatabase(
     {
       store: bed.memory,
       sealer: createInlineSealer(),
       clock: systemClock,
-      rng: fresh.rng,
+      rng: createSeededRng(SEED),
       log: silentLog,
     },
     { passphrase: PASSPHRASE, ...TINY },
   );
-  for (let i = 0; i < 200; i++) await expect(elsewhere, i, i);
+  for (let i = 0; i < 200; i++) await expectBlock(elsewhere, i, i);
   await elsewhere.close();
 });
 
 test('a journal that left its first slot before the store heard of it is taken up', async () => {
-  const bed = await new Bed().init();
+  const bed = await JournalBed.create(SEED);
   const db = await bed.open({ bytesMax: 1024 * 1024 });
   bed.link.cut = true;
   // Slots are of 64 KiB then.
@@ -193,12 +96,12 @@ test('a journal that left its first slot before the store heard of it is taken u
   }
   bed.crash();
   const again = await bed.open();
-  for (let i = 0; i < 40; i++) await expect(again, i, i);
+  for (let i = 0; i < 40; i++) await expectBlock(again, i, i);
   await again.close();
 });
 
 test('random crashes of both disks: what was acknowledged is there', async () => {
-  const bed = await new Bed().init();
+  const bed = await JournalBed.create(SEED);
   const acknowledged = new Map<number, number>();
   const written = new Map<number, Set<number>>();
   let seed = 0;
@@ -232,7 +135,7 @@ test('random crashes of both disks: what was acknowledged is there', async () =>
 });
 
 test('a branch with a journal is refused to whoever has not got it', async () => {
-  const bed = await new Bed().init();
+  const bed = await JournalBed.create(SEED);
   const db = await bed.open();
   await db.write(INODE, 0, noise(1, BLOCK));
   await db.storeBarrier();
@@ -245,7 +148,7 @@ test('a branch with a journal is refused to whoever has not got it', async () =>
   await assert.rejects(bed.open(), (error) => isStorageError(error, 'fenced'));
   await assert.rejects(bed.open({ used: false }), /a journal on here/);
   const abandoned = await bed.open({ abandon: true });
-  await expect(abandoned, 0, 1);
+  await expectBlock(abandoned, 0, 1);
   await abandoned.close();
   // Whoever comes back with the journal is told what it holds.
   bed.disk = kept;
@@ -253,14 +156,14 @@ test('a branch with a journal is refused to whoever has not got it', async () =>
 });
 
 test('a journal is taken up also by a server of the store tier', async () => {
-  const bed = await new Bed().init();
+  const bed = await JournalBed.create(SEED);
   const db = await bed.open();
   bed.link.cut = true;
   await db.write(INODE, 0, noise(2, BLOCK));
   await db.barrier();
   bed.crash();
   const again = await bed.open({ used: false });
-  await expect(again, 0, 2);
+  await expectBlock(again, 0, 2);
   assert.equal(again.status().durability, 'store');
   await again.close();
   bed.disk = new MemoryJournalDisk();
@@ -269,12 +172,11 @@ test('a journal is taken up also by a server of the store tier', async () => {
 
 test('a failing disk fails barriers or makes them wait for the store, and heals', async () => {
   for (const onFailure of ['fail', 'store'] as const) {
-    const bed = await new Bed().init();
+    const bed = await JournalBed.create(SEED);
     const db = await bed.open({ onFailure });
     await db.write(INODE, 0, noise(1, BLOCK));
     await db.barrier();
-    bed.disk.failing = (operation) =>
-      operation === 'append' ? new StorageError('noSpace', 'the disk is full') : undefined;
+    failAppends(bed.disk);
     await db.write(INODE, 0, noise(2, BLOCK));
     if (onFailure === 'store') await db.barrier();
     else await assert.rejects(async () => db.barrier(), /the disk is full/);
@@ -299,34 +201,34 @@ test('a failing disk fails barriers or makes them wait for the store, and heals'
     await db.barrier();
     bed.crash();
     const again = await bed.open();
-    await expect(again, 0, 2);
-    await expect(again, 1, 3);
-    await expect(again, 3, 4);
+    await expectBlock(again, 0, 2);
+    await expectBlock(again, 1, 3);
+    await expectBlock(again, 3, 4);
     await again.close();
   }
 });
 
 test('a restore is not undone by the journal of what it dropped', async () => {
-  const bed = await new Bed().init();
+  const bed = await JournalBed.create(SEED);
   const db = await bed.open();
   await db.write(INODE, 0, noise(1, BLOCK));
   await db.roots.createSnapshot('old');
   await db.write(INODE, 0, noise(2, BLOCK));
   await db.barrier();
   await db.roots.restore('old');
-  await expect(db, 0, 1);
+  await expectBlock(db, 0, 1);
   await db.write(INODE, BLOCK, noise(3, BLOCK));
   bed.link.cut = true;
   await db.barrier();
   bed.crash();
   const again = await bed.open();
-  await expect(again, 0, 1);
-  await expect(again, 1, 3);
+  await expectBlock(again, 0, 1);
+  await expectBlock(again, 1, 3);
   await again.close();
 });
 
 test('a damaged record that was acknowledged is corrupt, not the end', async () => {
-  const bed = await new Bed().init();
+  const bed = await JournalBed.create(SEED);
   const db = await bed.open();
   bed.link.cut = true;
   for (let i = 0; i < 3; i++) {
