@@ -1,11 +1,14 @@
 // The stored form of a (partial) block map, in tables and in log records alike: runs that cover
 // blocks 0, 1, 2, …
 //
-//   run  = one byte: kind (high 3 bits) | run length − 1 (low 5 bits), then
-//          kind 0 absent, 1 hole, 2 zero: nothing kind 3 pointer: varint segment, varint block; the
-//          run's blocks lie one after another kind 4 pointer, same segment as the pointer run
-//          before: varint zigzag(block − end of that run)
-//   Trailing absent blocks are not written. At most 32 blocks.
+//   run  = one byte: kind (high 3 bits) | run length − 1 (low 5 bits), then by kind
+//          0 absent, 1 hole, 2 zero   nothing
+//          3 pointer                  varint segment, varint block
+//          4 pointer                  into the segment of the pointer run before:
+//                                     varint zigzag(block − end of that run)
+//
+// The blocks of a pointer run lie one after another. Trailing absent blocks are not written. At
+// most 32 blocks, closed by 0xff.
 //
 // A log record's maps point mostly into the record's own segment, so the coder starts from a given
 // segment (`baseSegment`) as if a pointer run had just ended at its block 0; tables start from none

@@ -16,10 +16,6 @@ function pad(value: number, digits: number): string {
   return String(value).padStart(digits, '0');
 }
 
-export function keySlotName(slot: number): string {
-  return `${KEYS_PREFIX}${pad(slot, 4)}`;
-}
-
 export function branchIndexName(number: number): string {
   return `${BRANCH_INDEX_PREFIX}${pad(number, NUMBER_DIGITS)}`;
 }
