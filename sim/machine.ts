@@ -46,7 +46,9 @@ export class Machine {
   disk = new MemoryJournalDisk();
   /** Its disk has failed at least once. */
   troubled = false;
-  /** Unsynced marks of what the store has may be forgotten: a journal that held nothing does again. */
+  /**
+   * Unsynced marks of what the store has may be forgotten: a journal that held nothing does again.
+   */
   forgetful = false;
   occupant: SimProcess | undefined;
   readonly #dice: Dice;

@@ -1,10 +1,11 @@
-// Branches of the one that is served: creating one, and what there is (RFC 0003). `Roots` calls this,
-// one change at a time; branch-removal.ts deletes.
+// Branches of the one that is served: creating one, and what there is (RFC 0003). Called in turn by
+// roots.ts; branch-removal.ts deletes.
 //
 //   creating   1. A branch point in a manifest of ours: from here on everything that it reaches is
 //                 kept.
 //              2. The child's first manifest.
-//              3. The index: the child has a name. A crash before: children.ts names it or undoes it.
+//              3. The index: the child has a name. After a crash before that children.ts names it,
+//                 or takes it away.
 
 import type { Clock } from '../base/clock.ts';
 import { isStorageError, StorageError } from '../base/errors.ts';

@@ -1,5 +1,5 @@
-// What covers a reader that waits: nothing is deleted under it, and damage that it meets is believed
-// only when no other process can have deleted what is missing.
+// What covers a reader that waits: nothing is deleted under it, and damage that it meets is
+// believed only when no other process can have deleted what is missing.
 
 import { isStorageError } from '../base/errors.ts';
 import type { Maybe } from '../base/maybe.ts';

@@ -1,6 +1,6 @@
-// Moves what lives in victims into data objects, at a pace: writers get credit for what each of them
-// frees, and with much credit left it rests in between. Damage in a victim is logged and the victim
-// left alone.
+// Moves what lives in victims into data objects, at a pace: writers get credit for what each of
+// them frees, and with much credit left it rests in between. Damage in a victim is logged and the
+// victim left alone.
 
 import type { Clock } from '../../base/clock.ts';
 import { isStorageError } from '../../base/errors.ts';

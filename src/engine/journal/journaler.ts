@@ -27,7 +27,7 @@ interface Next {
   readonly sequence: number;
   readonly plain: Uint8Array;
   readonly durable: boolean;
-  readonly then?: () => void;
+  readonly onDurable?: () => void;
 }
 
 export interface JournalerHooks {
@@ -125,7 +125,7 @@ export class Journaler {
         await this.journal.append(plain, sequence, durable);
         if (!durable) continue;
         this.#durable = sequence;
-        next.then?.();
+        next.onDurable?.();
         this.#waiters.wake(sequence);
       }
     } catch (error) {
@@ -135,9 +135,9 @@ export class Journaler {
 
   #take(): Next | undefined {
     if (this.#stopped) return undefined;
-    const then = this.#onMarked;
+    const onDurable = this.#onMarked;
     this.#onMarked = undefined;
-    if (then !== undefined) return { ...this.#mark(), durable: true, then };
+    if (onDurable !== undefined) return { ...this.#mark(), durable: true, onDurable };
     const pending = this.#pending.shift();
     if (pending !== undefined) {
       const { sequence, segment, delta } = pending;
@@ -192,9 +192,9 @@ export class Journaler {
     await this.journal.append(plain, sequence, true);
   }
 
-  /** The same as the next record, ahead of whatever is asked for. `then` is called behind it. */
-  beginWithMark(then: () => void): void {
-    this.#onMarked = then;
+  /** The same as the next record, ahead of whatever is asked for. `onDurable` is called behind it. */
+  beginWithMark(onDurable: () => void): void {
+    this.#onMarked = onDurable;
     this.#start();
   }
 
