@@ -192,7 +192,7 @@ export class Journaler {
     await this.journal.append(plain, sequence, true);
   }
 
-  /** The same as the next record, ahead of whatever is asked for. `onDurable` is called behind it. */
+  /** The same as the next record, ahead of whatever is asked for; then `onDurable` is called. */
   beginWithMark(onDurable: () => void): void {
     this.#onMarked = onDurable;
     this.#start();
