@@ -174,6 +174,30 @@ test('a memtable that is full waits for the writer to flush', async () => {
   await follower.db.close();
 });
 
+test('a memtable that is full behind a restore is told as well', async () => {
+  const bed = await createFollowBed(1);
+  const { db } = await bed.writer({ memtableBytes: 2 ** 30, logObjectsMax: 1e6 });
+  await db.write(INODE, 0, noise(9, 100));
+  await db.roots.createSnapshot('before');
+  const follower = await bed.follower(bed.memory, { memtableBytes: 64 * 1024 });
+  await db.roots.restore('before');
+  const { manifest } = follower.db.status().following!;
+  for (let i = 1; i < 3000; i++) {
+    await db.write(INODE, i * 128 * 1024, noise(i, 100));
+    if (i % 100 === 99) await db.barrier();
+  }
+  await db.barrier();
+  await assert.rejects(follower.db.refresh(), { kind: 'noSpace' });
+  assert.ok(follower.db.status().following!.manifest > manifest, 'it has moved');
+  assert.ok(follower.db.status().acknowledged < db.status().acknowledged);
+  // With nothing more in the log it still is behind.
+  await assert.rejects(follower.db.refresh(), { kind: 'noSpace' });
+  await db.collect(() => {});
+  await follower.db.refresh();
+  assert.equal(follower.db.status().acknowledged, db.status().acknowledged);
+  await follower.db.close();
+});
+
 test('a branch that was deleted ends the follower, loudly', async () => {
   const bed = await createFollowBed(1);
   const { db } = await bed.writer();
@@ -185,6 +209,46 @@ test('a branch that was deleted ends the follower, loudly', async () => {
   follower.clock.advance(FOLLOW_MS);
   assert.equal((await follower.db.failed).kind, 'notFound');
   await follower.db.close();
+});
+
+test('what reads miss when following has ended is told to be its end, not damage', async () => {
+  const bed = await createFollowBed(1);
+  const { db } = await bed.writer();
+  await db.roots.createBranch('child');
+  const child = await bed.writer({ branch: 'child' });
+  await child.db.write(INODE, 0, noise(1, 50_000));
+  await child.db.barrier();
+  const store = withHook(bed.memory, () => {});
+  const follower = await bed.follower(store, { branch: 'child' });
+  await db.roots.deleteBranch('child');
+  follower.clock.advance(FOLLOW_MS);
+  const failure = await follower.db.failed;
+  assert.equal(failure.kind, 'notFound');
+  const before = store.meter.snapshot().total;
+  const read = await readAll(follower.db, 50_000).catch((error: unknown) => error);
+  assert.equal(read, failure);
+  const after = store.meter.snapshot().total;
+  assert.equal(after.list.requests, before.list.requests, 'the branch is not looked for again');
+  await follower.db.close();
+});
+
+test('what a read misses while the follower is closed is no damage', async () => {
+  const bed = await createFollowBed(1);
+  const { db } = await bed.writer();
+  await db.write(INODE, 0, noise(1, 50_000));
+  await db.barrier();
+  let closing: Promise<void> | undefined;
+  const store = withHook(bed.memory, (request, key) => {
+    if (request !== 'get' || !key.includes('/log/') || !isOpen) return;
+    closing ??= follower.db.close();
+    bed.memory.objects.delete(key);
+  });
+  let isOpen = false;
+  const follower = await bed.follower(store);
+  isOpen = true;
+  await assert.rejects(readAll(follower.db, 50_000), { kind: 'aborted' });
+  assert.ok(closing !== undefined);
+  await closing;
 });
 
 test('damage to the log ends the follower, loudly', async () => {

@@ -121,6 +121,32 @@ test('a reader whose clock stood still fails loudly, or finds the newest state',
   await other.db.close();
 });
 
+test('a read that falls behind again and again goes on under each newer state', async () => {
+  const bed = await createFollowBed(1);
+  const writer = await bed.writer();
+  await replaceAll(writer.db, 1);
+  let data: Uint8Array = new Uint8Array();
+  const fallen: number[] = [];
+  const store = withHook(bed.memory, async (request, key) => {
+    if (request !== 'get' || !/\/(log|data)\//.test(key) || !isOpen) return;
+    const { manifest } = stalled.db.status().following!;
+    if (fallen.includes(manifest) || fallen.length === 3) return;
+    fallen.push(manifest);
+    // A lease is void when it was seen, and seen again unchanged: then what it held goes.
+    for (let round = 1; round <= 3; round++) {
+      data = await replaceAll(writer.db, 10 * fallen.length + round);
+      await pass(LEASE_MS * 2, writer);
+    }
+  });
+  let isOpen = false;
+  const stalled = await bed.follower(store);
+  isOpen = true;
+  const got = await readAll(stalled.db, SIZE);
+  assert.equal(fallen.length, 3);
+  assertBytes(got, data);
+  await stalled.db.close();
+});
+
 test('a root that falls while its lease is put is let go of for the newer one', async () => {
   const bed = await createFollowBed(1);
   const writer = await bed.writer();
