@@ -1,6 +1,7 @@
 // What the engine's tests build on: a small database over a memory store, with settings that make
 // every mechanism come up after a few kilobytes.
 
+import type { Clock } from '../base/clock.ts';
 import { createSeededRng } from '../base/rng.ts';
 import { silentLog } from '../base/log.ts';
 import { systemClock } from '../base/system.ts';
@@ -37,7 +38,7 @@ export interface TestBed {
   readonly memory: MemoryStore;
   readonly store: ObjectStore;
   readonly meter: Meter;
-  open(settings?: Partial<DatabaseSettings>, store?: ObjectStore): Promise<Database>;
+  open(settings?: Partial<DatabaseSettings>, store?: ObjectStore, clock?: Clock): Promise<Database>;
 }
 
 /** An initialised store and a way to open it. */
@@ -45,13 +46,12 @@ export async function createTestBed(seed = 1): Promise<TestBed> {
   const rng = createSeededRng(seed);
   const memory = createMemoryStore();
   const store = withMeter(memory);
-  const clock = systemClock;
-  await initStore({ store, rng, clock }, INIT_OPTIONS);
+  await initStore({ store, rng, clock: systemClock }, INIT_OPTIONS);
   return {
     memory,
     store,
     meter: store.meter,
-    open: (settings = {}, other = store) =>
+    open: (settings = {}, other = store, clock = systemClock) =>
       openDatabase(
         { store: other, sealer: createInlineSealer(), clock, rng, log: silentLog },
         { passphrase: PASSPHRASE, ...TINY, ...settings },
