@@ -5,8 +5,8 @@
 //   3. when the batch reached new code, halve it until the inputs that did are found: keep them
 //   4. when an input failed, make it smaller as long as it fails in the same way, and report it
 //
-// One seed, one order of inputs: batches grow with their count, not with the clock. Only where the
-// budget is in seconds the end depends on the machine.
+// One seed, one order of inputs, where the budget is in messages: batches grow with their count.
+// Where it is in seconds the end depends on the machine, and so do batches, lest one takes it all.
 
 import type { Clock } from '../src/base/clock.ts';
 import type { Maybe } from '../src/base/maybe.ts';
@@ -18,6 +18,7 @@ import { shrink } from './shrink.ts';
 import { BYTES_MAX, type Failure, failureOf, type Target } from './target.ts';
 
 export interface Budget {
+  /** Infinity: no clock has a say in what is run. */
   readonly seconds: number;
   readonly messages: number;
 }
@@ -101,6 +102,7 @@ export class Loop {
     const { clock } = this.#deps;
     const startMs = clock.monotonicMs();
     const seconds = (): number => (clock.monotonicMs() - startMs) / 1000;
+    const isTimed = budget.seconds !== Infinity;
     Error.stackTraceLimit = 0;
     this.#coverage.start();
     try {
@@ -113,7 +115,8 @@ export class Loop {
         await this.#runBatch(batch);
         const { refused, messages } = this.report;
         if (this.#coverage.isNew(false)) await this.#keepNew(batch);
-        else if (clock.monotonicMs() - beganMs < BATCH_MS_MAX) size = Math.min(BATCH_MAX, size * 2);
+        else if (!isTimed || clock.monotonicMs() - beganMs < BATCH_MS_MAX)
+          size = Math.min(BATCH_MAX, size * 2);
         // What ran again is counted once.
         this.report.refused = refused;
         this.report.messages = messages;

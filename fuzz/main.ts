@@ -56,7 +56,8 @@ function summary(name: string, report: Report): string {
 async function main(): Promise<number> {
   const targets = values.target ?? TARGET_NAMES;
   const common = { seed: Number(values.seed), corpus: values.corpus, save: values.save };
-  const seconds = Number(values.seconds ?? (values.messages === undefined ? SECONDS_DEFAULT : 1e9));
+  const untold = values.messages === undefined ? SECONDS_DEFAULT : Infinity;
+  const seconds = Number(values.seconds ?? untold);
   const budget = { seconds, messages: Number(values.messages ?? Infinity) };
   let failures = 0;
   if (values.replay !== undefined) {
