@@ -85,21 +85,6 @@ test('writers go on through an outage past what memory holds, and reads see it a
   await elsewhere.close();
 });
 
-test('a journal that left its first slot before the store heard of it is taken up', async () => {
-  const bed = await JournalBed.create(SEED);
-  const db = await bed.open({ bytesMax: 1024 * 1024 });
-  bed.link.cut = true;
-  // Slots are of 64 KiB then.
-  for (let i = 0; i < 40; i++) {
-    await db.write(INODE, i * BLOCK, noise(i, BLOCK));
-    await db.barrier();
-  }
-  bed.crash();
-  const again = await bed.open();
-  for (let i = 0; i < 40; i++) await expectBlock(again, i, i);
-  await again.close();
-});
-
 test('random crashes of both disks: what was acknowledged is there', async () => {
   const bed = await JournalBed.create(SEED);
   const acknowledged = new Map<number, number>();

@@ -2,6 +2,7 @@
 // and whose power can go.
 
 import assert from 'node:assert/strict';
+import type { Clock } from '../../base/clock.ts';
 import { StorageError } from '../../base/errors.ts';
 import { silentLog } from '../../base/log.ts';
 import { createSeededRng, type Rng } from '../../base/rng.ts';
@@ -70,6 +71,8 @@ export class JournalBed {
   readonly rng: Rng;
   disk = new MemoryJournalDisk();
   link: Link;
+  /** Of the processes that are opened from here on. */
+  clock: Clock = systemClock;
   /** What the puts of the process that runs wait for. */
   onPut: (key: string) => void | Promise<void> = () => {};
 
@@ -98,7 +101,7 @@ export class JournalBed {
       {
         store: this.link.store,
         sealer: createInlineSealer(),
-        clock: systemClock,
+        clock: this.clock,
         rng: this.rng,
         log: silentLog,
         journalDisk: this.disk,
@@ -112,10 +115,19 @@ export class JournalBed {
    * sectors and names are left.
    */
   crash(rng: Rng = this.rng): void {
+    this.#end(this.disk.crash(rng));
+  }
+
+  /** The process is gone, the machine is not. */
+  kill(): void {
+    this.#end(this.disk.reopen());
+  }
+
+  #end(left: MemoryJournalDisk): void {
     this.link.dead = true;
     this.onPut = () => {};
     this.link = this.#createLink();
-    this.disk = this.disk.crash(rng);
+    this.disk = left;
   }
 }
 
