@@ -36,6 +36,10 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
   { seed: 1645, found: 'what a lease held was thrown away twice after each failed deletion' },
   { seed: 3102, found: 'a deleted branch came back as an earlier, half-made one of its name' },
   { seed: 3376, found: 'spooled segments beyond the window held all permits: uploads stood still' },
+  {
+    seed: 6442,
+    found: 'a slot whose removal a clean end cut short: as if it held what the store lacks',
+  },
   { seed: 167, found: 'the first slot of a journal was used again before the bucket knew of it' },
   {
     seed: 352,

@@ -52,6 +52,8 @@ export class SlotSet {
   /** From before a restart: gone as soon as a fresh one tells who opens the journal of it. */
   #stale: Slot[] = [];
   #preparing: Promise<void> | undefined;
+  /** Being removed, or not to be removed so far. */
+  readonly #dropped = new Map<string, Promise<void>>();
   #names = 0;
 
   constructor(components: SlotSetComponents, settings: SlotSetSettings) {
@@ -105,11 +107,19 @@ export class SlotSet {
   }
 
   #drop(slot: Slot): void {
+    this.#dropped.set(slot.name, this.#removeDropped(slot));
+  }
+
+  /** Never rejects: `close` tries once more. */
+  async #removeDropped({ name, file }: Slot): Promise<void> {
     const { disk, log } = this.#c;
-    const removing = slot.file.close().then(() => disk.remove(this.#settings.directory, slot.name));
-    removing.catch((error: unknown) => {
-      log.warn('journal.slot.removal.failed', { slot: slot.name, error: messageOf(error) });
-    });
+    try {
+      await file.close();
+      await disk.remove(this.#settings.directory, name);
+      this.#dropped.delete(name);
+    } catch (error) {
+      log.warn('journal.slot.removal.failed', { slot: name, error: messageOf(error) });
+    }
   }
 
   /** The next slot is made while this one is filled. A failure is met by whoever needs it. */
@@ -173,6 +183,8 @@ export class SlotSet {
     const { disk } = this.#c;
     const { directory } = this.#settings;
     const newest = this.#used.pop();
+    await Promise.all(this.#dropped.values());
+    if (remove) for (const name of this.#dropped.keys()) await disk.remove(directory, name);
     for (const slot of [...this.#stale, ...this.#used, ...this.#free]) {
       await slot.file.close();
       if (remove) await disk.remove(directory, slot.name);
