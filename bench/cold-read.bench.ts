@@ -32,7 +32,7 @@ import { median, printTable } from './device.ts';
 const MIB = 1024 * 1024;
 const PASSPHRASE = 'a benchmark has no secrets';
 const CACHE_BYTES = 256 * MIB;
-/** As src/daemon.ts. */
+/** As src/opened-branch.ts. */
 const SEALING = { inlineBytesMax: 72 * 1024 };
 const RANGE_BYTES = MIB;
 

@@ -1,7 +1,8 @@
-// The composition root of the commands that work on a store, or on a journal, without a server.
+// The composition root of the commands that make a store, or work on
+// one or on a journal, without a server.
 
 import { isAbsolute, join } from 'node:path';
-import { openStore, type DaemonComponents } from './daemon.ts';
+import type { DaemonComponents } from './daemon.ts';
 import type { Settings } from './cli/settings.ts';
 import { lockStateDir } from './cli/state-dir.ts';
 import { createInlineSealer } from './codec/sealer.ts';
@@ -12,6 +13,7 @@ import {
   discardJournal,
   type ExportedChange,
   exportJournal,
+  initStore,
   isRepairable,
   listJournals,
   type LocalJournalInfo,
@@ -21,8 +23,21 @@ import {
   salvage,
   type SalvageReport,
 } from './engine/db.ts';
+import { openStore } from './opened-store.ts';
 import { answersAt } from './server/http/admin.ts';
 import { inspectVolumes } from './volume/inspect.ts';
+
+/** Creates the store. Throws `exists` when there is one. */
+export async function createStore(settings: Settings, components: DaemonComponents): Promise<void> {
+  const { clock, rng } = components;
+  await using open = new AsyncDisposableStack();
+  const { store } = await openStore(settings, components, open);
+  const { cipher, compression } = settings;
+  const passphrase = await components.passphrase();
+  open.defer(() => components.progress.end());
+  components.progress.begin('creating the store');
+  await initStore({ store, rng, clock }, { passphrase, cipher, compression });
+}
 
 export interface FsckOptions {
   readonly deep: boolean;

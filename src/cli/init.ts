@@ -1,6 +1,6 @@
 // `varve init`: creates the store. Refuses one that exists; makes no volume and starts nothing.
 
-import { createStore } from '../daemon.ts';
+import { createStore } from '../offline.ts';
 import { realComponents } from './components.ts';
 import type { CommandContext } from './command-context.ts';
 import type { Settings } from './settings.ts';
