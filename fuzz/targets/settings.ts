@@ -1,7 +1,8 @@
 // What people write: varve.toml, and the values of flags.
 
 import { parseConfig } from '../../src/cli/config-file.ts';
-import { anchorPaths, resolveSettings, SETTING_SPECS } from '../../src/cli/settings.ts';
+import { SETTING_SPECS } from '../../src/cli/setting-flags.ts';
+import { anchorPaths, resolveSettings } from '../../src/cli/settings.ts';
 import { parseSize } from '../../src/cli/size.ts';
 import { isStorageError } from '../../src/base/errors.ts';
 import { parseStoreUrl } from '../../src/objectstore/url.ts';

@@ -3,7 +3,8 @@
 // A command's code is imported when it runs, so that `varve status` does not load an S3 client.
 
 import type { CommandContext } from './command-context.ts';
-import type { Settings, SettingUser } from './settings.ts';
+import type { SettingUser } from './setting-flags.ts';
+import type { Settings } from './settings.ts';
 
 export interface CommandSpec {
   readonly name: string;

@@ -10,8 +10,8 @@ import { messageOf, StorageError } from '../base/errors.ts';
 import { COMMAND_GROUPS, COMMANDS, type CommandSpec } from './commands.ts';
 import type { CommandContext } from './command-context.ts';
 import { type ConfigFile, type Environment, parseConfig } from './config-file.ts';
-import { anchorPaths, checkServeSettings, resolveSettings, SETTING_SPECS } from './settings.ts';
-import type { FlagValues, SettingSpec, Settings } from './settings.ts';
+import { type FlagValues, SETTING_SPECS, type SettingSpec } from './setting-flags.ts';
+import { anchorPaths, checkServeSettings, resolveSettings, type Settings } from './settings.ts';
 
 /**
  * Parses `args` (without the interpreter and the script) and runs the command. Throws `invalid` for

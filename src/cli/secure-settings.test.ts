@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isStorageError } from '../base/errors.ts';
 import { parseConfig } from './config-file.ts';
-import { anchorPaths, checkServeSettings, type FlagValues, resolveSettings } from './settings.ts';
+import type { FlagValues } from './setting-flags.ts';
+import { anchorPaths, checkServeSettings, resolveSettings } from './settings.ts';
 
 const CERT = { 'tls.cert': 'c.pem', 'tls.key': 'k.pem' };
 const TOKEN = { 'http.token-file': 'token' };

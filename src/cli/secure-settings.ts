@@ -7,8 +7,7 @@ import { checkHttpFace } from '../server/http/listener.ts';
 import type { AccessTable } from '../server/nbd/access.ts';
 import { checkNbdAddress, type NbdAddress, parseHostPort } from '../server/nbd/address.ts';
 import { checkTlsFiles, hasTls, type TlsFiles } from '../server/tls/credentials.ts';
-
-const text = z.string().min(1, 'must not be empty');
+import { text } from './setting-values.ts';
 
 const hostPort = text.transform((value, ctx) => {
   const parsed = parseHostPort(value, undefined);

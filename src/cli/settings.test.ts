@@ -2,13 +2,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parseConfig } from './config-file.ts';
-import {
-  anchorPaths,
-  checkServeSettings,
-  type FlagValues,
-  resolveSettings,
-  SETTING_SPECS,
-} from './settings.ts';
+import { type FlagValues, SETTING_SPECS } from './setting-flags.ts';
+import { anchorPaths, checkServeSettings, resolveSettings } from './settings.ts';
 
 function resolve(flags: FlagValues, text?: string): ReturnType<typeof resolveSettings> {
   return resolveSettings(flags, text === undefined ? undefined : parseConfig('v.toml', text, {}));
