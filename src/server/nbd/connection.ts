@@ -16,31 +16,16 @@
 import { assert } from '../../base/assert.ts';
 import type { Clock } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
-import type { Log } from '../../base/log.ts';
-import type { BlockDevice, BlockDeviceDirectory } from '../../volume/block-device.ts';
-import type { BufferPool } from './buffer-pool.ts';
-import type { ByteBudget } from './byte-budget.ts';
-import type { NbdCounters } from './counters.ts';
-import { Executor } from './executor.ts';
-import { Handshake } from './handshake.ts';
+import { HeldInput } from './held-input.ts';
 import { LINGER_MS, UNSENT_BYTES_MAX } from './limits.ts';
-import type { Phase, PhaseHost } from './phase.ts';
+import type { PhaseHost } from './phase.ts';
+import { Phases, type PhasesDeps } from './phases.ts';
 import { ReplyStream } from './reply-stream.ts';
 import type { ConnectionState, Session } from './session.ts';
-import type { ConnectionSecurity } from './tls-socket.ts';
-import { Transmission } from './transmission.ts';
 import type { Wire } from './wire.ts';
 
-export interface ConnectionDeps {
-  readonly directory: BlockDeviceDirectory;
-  readonly pool: BufferPool;
-  readonly counters: NbdCounters;
+export interface ConnectionDeps extends PhasesDeps {
   readonly clock: Clock;
-  readonly log: Log;
-  /** Payload in flight of all connections. */
-  readonly budget?: ByteBudget | undefined;
-  /** Absent: no TLS. Without TLS the client sees `directory`. */
-  readonly security?: ConnectionSecurity | undefined;
 }
 
 export interface ConnectionSettings {
@@ -57,24 +42,16 @@ export class Connection implements PhaseHost {
   readonly #wire: Wire;
   readonly #stream: ReplyStream;
   readonly #done = Promise.withResolvers<void>();
-  #phase: Phase;
-  #device: BlockDevice | undefined;
+  readonly #phases: Phases;
+  readonly #held: HeldInput;
   #state: State = 'open';
-  #held: Buffer[] = [];
-  #paused = false;
   #consuming = false;
   #flushScheduled = false;
   /** The client is done, but input of before is still held. */
   #endOfInput = false;
-  #stopping = false;
   #lingering = false;
-  /** STARTTLS was answered, and the TLS handshake is not over. */
-  #securing = false;
-  #secure = false;
-  #transmission: { readonly session: Session; readonly phase: Transmission } | undefined;
   readonly #rest = Promise.withResolvers<void>();
   #cancelTimer: () => void = () => {};
-  readonly #wake = (): void => this.#progress();
 
   /** With `resumed` it goes on where another process released it. */
   constructor(
@@ -85,23 +62,22 @@ export class Connection implements PhaseHost {
   ) {
     this.#deps = deps;
     this.#wire = wire;
-    this.#stream = new ReplyStream(wire, deps.pool, () => this.#progress());
-    const handshake = new Handshake({
-      directory: deps.directory,
+    const progress = (): void => this.#progress();
+    this.#stream = new ReplyStream(wire, deps.pool, progress);
+    this.#held = new HeldInput(wire, deps.budget, progress);
+    this.#phases = new Phases(deps, {
       stream: this.#stream,
       host: this,
-      tls: deps.security?.mode ?? 'off',
+      onSettled: () => this.#settled(),
+      session: resumed?.session,
     });
-    this.#phase = handshake;
     if (resumed !== undefined) {
-      this.enterTransmission(resumed.session);
       this.receive(resumed.pending);
       return;
     }
     this.#cancelTimer = deps.clock.after(settings.handshakeMs, () =>
       this.fail('the handshake took too long'),
     );
-    handshake.greet();
     this.#stream.flush();
   }
 
@@ -112,33 +88,33 @@ export class Connection implements PhaseHost {
 
   /** Over TLS, or about to be: its state lies in OpenSSL and cannot be given to another process. */
   get secure(): boolean {
-    return this.#secure || this.#securing;
+    return this.#phases.secure || this.#phases.securing;
   }
 
   /** False while the handshake is not over. */
   get negotiated(): boolean {
-    return this.#transmission !== undefined;
+    return this.#phases.transmission !== undefined;
   }
 
   /** No request is under way: if it is not over and not at rest, the client is to blame. */
   get idle(): boolean {
-    return this.#phase.idle;
+    return this.#phases.current.idle;
   }
 
   get blocked(): boolean {
     return (
-      this.#phase.full ||
+      this.#phases.current.full ||
       this.#stream.unsentBytes >= UNSENT_BYTES_MAX ||
       this.#state !== 'open' ||
-      this.#securing
+      this.#phases.securing
     );
   }
 
   /** The next bytes from the client, owned by the connection from here on. */
   receive(chunk: Buffer): void {
     if (this.#state !== 'open') return;
-    if (this.#securing) return this.fail(CLEAR_BYTES);
-    if (this.#held.length > 0) {
+    if (this.#phases.securing) return this.fail(CLEAR_BYTES);
+    if (!this.#held.empty) {
       this.#held.push(chunk);
       return;
     }
@@ -150,15 +126,14 @@ export class Connection implements PhaseHost {
 
   /** The client will send nothing more. What is held was sent before: it is still answered. */
   receiveEnd(): void {
-    if (this.#held.length > 0) this.#endOfInput = true;
+    if (!this.#held.empty) this.#endOfInput = true;
     else this.finish();
     this.#endWhenIdle();
   }
 
   /** Refuses what is new, answers what is under way, closes. */
   stop(): void {
-    this.#stopping = true;
-    this.#phase.stop();
+    this.#phases.stop();
     this.#endWhenIdle();
   }
 
@@ -167,8 +142,9 @@ export class Connection implements PhaseHost {
    * kernel has the answers, false when the connection is over. Only for one that is negotiated.
    */
   freeze(): Promise<boolean> {
-    assert(this.#transmission !== undefined, 'what is frozen is past the handshake');
-    this.#transmission.phase.freeze();
+    const { transmission } = this.#phases;
+    assert(transmission !== undefined, 'what is frozen is past the handshake');
+    transmission.freeze();
     this.#restWhenIdle();
     const rest = this.#rest.promise.then(() => this.#atRest);
     return Promise.race([rest, this.done.then(() => false)]);
@@ -179,13 +155,10 @@ export class Connection implements PhaseHost {
    * any more. Undefined when it came to its end since it was at rest.
    */
   release(): ConnectionState | undefined {
-    if (!this.#atRest || this.#transmission === undefined) return undefined;
-    const { session, phase } = this.#transmission;
-    const { device, mode, allocationContext, aligned } = session;
-    const { name: exportName, sizeBytes } = device;
-    const pending = Buffer.concat([phase.partialHeader(), ...this.#held]);
+    if (!this.#atRest) return undefined;
+    const state = this.#phases.stateWith(this.#held.chunks);
     this.closed();
-    return { exportName, sizeBytes, mode, allocationContext, aligned, pending };
+    return state;
   }
 
   /** Answers what was begun, drops what was not, closes. */
@@ -203,55 +176,26 @@ export class Connection implements PhaseHost {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#cancelTimer();
-    this.#held = [];
-    this.#deps.budget?.forget(this.#wake);
+    this.#held.close();
     this.#closeWhenIdle();
   }
 
   enterTransmission(session: Session): void {
-    const { pool, counters, log } = this.#deps;
     this.#cancelTimer();
-    this.#phase.close();
-    this.#device = session.device;
-    const onSettled = (): void => this.#settled();
-    const executor = new Executor(
-      { stream: this.#stream, pool, counters, log, budget: this.#deps.budget, onSettled },
-      session,
-    );
-    const phase = new Transmission({ session, executor, pool, host: this });
-    this.#phase = phase;
-    this.#transmission = { session, phase };
+    this.#phases.enterTransmission(session);
   }
 
   startTls(noZeroes: boolean): void {
-    const { security } = this.#deps;
-    assert(security !== undefined, 'TLS is offered only where it is configured');
     // Whoever is on the wire may have put them there, to be taken for the client's own.
-    if (this.#held.length > 0) return this.fail(CLEAR_BYTES);
-    this.#securing = true;
-    this.#paused = false;
-    this.#phase.close();
-    this.#stream.flush();
-    security.start((directory) => {
-      this.#securing = false;
-      if (this.#state !== 'open') return;
-      this.#secure = true;
-      const handshake = new Handshake({
-        directory,
-        stream: this.#stream,
-        host: this,
-        tls: 'active',
-      });
-      handshake.resume(noZeroes);
-      if (this.#stopping) handshake.stop();
-      this.#phase = handshake;
-    });
+    if (!this.#held.empty) return this.fail(CLEAR_BYTES);
+    this.#held.forgetPause();
+    this.#phases.startTls(noZeroes, () => this.#state === 'open');
   }
 
   finish(): void {
     if (this.#state !== 'open') return;
     this.#state = 'finishing';
-    this.#held = [];
+    this.#held.drop();
   }
 
   fail(why: string): void {
@@ -267,7 +211,7 @@ export class Connection implements PhaseHost {
     this.#consuming = true;
     let at = 0;
     try {
-      while (at < chunk.length && !this.blocked) at = this.#phase.consume(chunk, at);
+      while (at < chunk.length && !this.blocked) at = this.#phases.current.consume(chunk, at);
     } catch (error) {
       // A bug on this connection must not take the others down.
       this.#deps.log.error('nbd.connection.bug', { message: messageOf(error) });
@@ -275,19 +219,10 @@ export class Connection implements PhaseHost {
     } finally {
       this.#consuming = false;
     }
-    if (at < chunk.length && this.#securing) return this.fail(CLEAR_BYTES);
+    if (at < chunk.length && this.#phases.securing) return this.fail(CLEAR_BYTES);
     if (at < chunk.length && this.#state === 'open') {
-      this.#held.unshift(chunk.subarray(at));
-      if (!this.#paused) this.#wire.pause();
-      this.#paused = true;
-      this.#awaitBudget();
+      this.#held.putBack(chunk.subarray(at));
     }
-  }
-
-  /** What holds this one may be the others' payloads: whoever frees them wakes it. */
-  #awaitBudget(): void {
-    const { budget } = this.#deps;
-    if (this.#paused && budget?.full === true) budget.whenFree(this.#wake);
   }
 
   /** A request that waited for the device has its reply in the stream. */
@@ -304,17 +239,14 @@ export class Connection implements PhaseHost {
 
   /** Something was answered or sent: take up what is held, or go on with the end. */
   #progress(): void {
-    while (this.#held.length > 0 && this.#state === 'open' && !this.blocked) {
-      this.#consume(this.#held.shift()!);
+    while (!this.#held.empty && this.#state === 'open' && !this.blocked) {
+      this.#consume(this.#held.shift());
     }
-    if (this.#held.length === 0 && this.#state === 'open') {
+    if (this.#held.empty && this.#state === 'open') {
       if (this.#endOfInput) this.#state = 'finishing';
-      else if (this.#paused && !this.blocked) {
-        this.#paused = false;
-        this.#wire.resume();
-      }
+      else if (this.#held.paused && !this.blocked) this.#held.resume();
     }
-    this.#awaitBudget();
+    this.#held.awaitBudget();
     this.#stream.flush();
     this.#endWhenIdle();
     this.#restWhenIdle();
@@ -325,9 +257,9 @@ export class Connection implements PhaseHost {
   /** Frozen, and nothing of what was begun is left to do. */
   get #atRest(): boolean {
     return (
-      this.#transmission?.phase.atRest === true &&
+      this.#phases.transmission?.atRest === true &&
       this.#state === 'open' &&
-      this.#phase.idle &&
+      this.#phases.current.idle &&
       !this.#flushScheduled &&
       this.#stream.unsentBytes === 0
     );
@@ -338,8 +270,9 @@ export class Connection implements PhaseHost {
   }
 
   #endWhenIdle(): void {
-    const leaving = this.#state === 'finishing' || (this.#state === 'open' && this.#stopping);
-    if (!leaving || !this.#phase.idle || this.#flushScheduled || this.#held.length > 0) return;
+    const { stopping, current } = this.#phases;
+    const leaving = this.#state === 'finishing' || (this.#state === 'open' && stopping);
+    if (!leaving || !current.idle || this.#flushScheduled || !this.#held.empty) return;
     this.#state = 'ending';
     this.#stream.flush();
     this.#wire.end();
@@ -357,12 +290,11 @@ export class Connection implements PhaseHost {
   }
 
   #closeWhenIdle(): void {
-    if (this.#state !== 'closed' || !this.#phase.idle || this.#flushScheduled) return;
-    this.#phase.close();
+    if (this.#state !== 'closed' || !this.#phases.current.idle || this.#flushScheduled) return;
+    this.#phases.current.close();
     this.#stream.flush();
     this.#stream.close();
-    this.#device?.close();
-    this.#device = undefined;
+    this.#phases.closeDevice();
     this.#done.resolve();
   }
 }

@@ -1,8 +1,5 @@
-// The handshake phase of one connection: client flags, then options until one enters the
-// transmission phase.
-//
-//   flags → option header → data → reply ┐      (data that are too long are dropped, then refused)
-//                 ↑──────────────────────┘
+// The handshake phase of one connection: answers options until one enters the transmission phase
+// (option-reader.ts cuts them out of the byte stream).
 //
 // EXPORT_NAME and GO open the device. STARTTLS ends this handshake: a second one begins behind the
 // client's flags, over TLS, and knows nothing of what was negotiated in clear.
@@ -10,13 +7,9 @@
 import { messageOf, isStorageError } from '../../base/errors.ts';
 import { CONTEXT_BASE_ALLOCATION, INFO, OPTION, OPTION_REPLY } from '../../proto/nbd/constants.ts';
 import {
-  CLIENT_FLAGS_BYTES,
-  decodeClientFlags,
-  decodeOptionHeader,
   encodeExportNameReply,
   encodeGreeting,
   encodeOptionReply,
-  OPTION_HEADER_BYTES,
 } from '../../proto/nbd/handshake.ts';
 import {
   decodeInfoOption,
@@ -32,7 +25,8 @@ import {
   setsBaseAllocation,
 } from '../../proto/nbd/options.ts';
 import type { BlockDevice, BlockDeviceDirectory } from '../../volume/block-device.ts';
-import { OPTION_BYTES_MAX, OPTION_DRAIN_BYTES_MAX } from './limits.ts';
+import { OPTION_BYTES_MAX } from './limits.ts';
+import { OptionReader, type OptionTaker } from './option-reader.ts';
 import type { Phase, PhaseHost } from './phase.ts';
 import type { ReplyStream } from './reply-stream.ts';
 import { ALLOCATION_CONTEXT_ID, exportFlags } from './session.ts';
@@ -56,19 +50,14 @@ export interface HandshakeDeps {
  */
 export type HandshakeTls = 'off' | 'offered' | 'required' | 'active';
 
-type Expecting = 'flags' | 'option' | 'data' | 'drain';
-
-export class Handshake implements Phase {
+export class Handshake implements Phase, OptionTaker {
   readonly idle = true;
   readonly full = false;
   readonly #directory: BlockDeviceDirectory;
   readonly #stream: ReplyStream;
   readonly #host: PhaseHost;
   readonly #tls: HandshakeTls;
-  #expecting: Expecting = 'flags';
-  #buffer = Buffer.alloc(CLIENT_FLAGS_BYTES);
-  #filled = 0;
-  #drainBytes = 0;
+  readonly #reader = new OptionReader(this);
   #option = 0;
   #noZeroes = false;
   #mode: ReplyMode = 'simple';
@@ -92,7 +81,7 @@ export class Handshake implements Phase {
   /** Begins behind the client's flags, which were sent in clear. */
   resume(noZeroes: boolean): void {
     this.#noZeroes = noZeroes;
-    this.#expect('option', OPTION_HEADER_BYTES);
+    this.#reader.skipFlags();
   }
 
   stop(): void {
@@ -104,90 +93,47 @@ export class Handshake implements Phase {
   }
 
   consume(chunk: Buffer, start: number): number {
-    let at = start;
-    while (at < chunk.length && !this.#over && !this.#host.blocked) {
-      if (this.#expecting === 'drain') {
-        const count = Math.min(this.#drainBytes, chunk.length - at);
-        this.#drainBytes -= count;
-        at += count;
-        if (this.#drainBytes === 0) this.#refuseTooBig();
-        continue;
-      }
-      const end = Math.min(at + this.#buffer.length - this.#filled, chunk.length);
-      this.#filled += chunk.copy(this.#buffer, this.#filled, at, end);
-      at = end;
-      if (this.#filled === this.#buffer.length) this.#take(this.#buffer);
-    }
-    return at;
+    return this.#reader.read(chunk, start);
   }
 
-  #expect(what: 'option' | 'data', bytes: number): void {
-    this.#expecting = what;
-    this.#buffer = Buffer.alloc(bytes);
-    this.#filled = 0;
+  get sated(): boolean {
+    return this.#over || this.#host.blocked;
   }
 
-  #fail(why: string): void {
+  takeFlags(noZeroes: boolean): void {
+    this.#noZeroes = noZeroes;
+  }
+
+  refuseTooBig(option: number): void {
+    this.#option = option;
+    this.#error(OPTION_REPLY.errTooBig, `option data are limited to ${OPTION_BYTES_MAX} bytes`);
+  }
+
+  fail(why: string): void {
     this.#over = true;
     this.#host.fail(why);
   }
 
-  /** All expected bytes are here. */
-  #take(bytes: Buffer): void {
-    if (this.#expecting === 'flags') this.#takeFlags(bytes);
-    else if (this.#expecting === 'option') this.#takeHeader(bytes);
-    else this.#takeOption(bytes);
-  }
-
-  #takeFlags(bytes: Buffer): void {
-    const flags = decodeClientFlags(bytes);
-    if (flags === undefined) return this.#fail('unknown client flags');
-    this.#noZeroes = flags.noZeroes;
-    this.#expect('option', OPTION_HEADER_BYTES);
-  }
-
-  #takeHeader(bytes: Buffer): void {
-    const header = decodeOptionHeader(bytes);
-    if (header === undefined) return this.#fail('an option without its magic');
-    this.#option = header.option;
-    if (header.dataBytes > OPTION_BYTES_MAX) {
-      // EXPORT_NAME has no error reply, and a name is never that long.
-      if (header.option === OPTION.exportName || header.dataBytes > OPTION_DRAIN_BYTES_MAX) {
-        return this.#fail('option data past every limit');
-      }
-      this.#expecting = 'drain';
-      this.#drainBytes = header.dataBytes;
-      return;
-    }
-    if (header.dataBytes === 0) return this.#takeOption(NOTHING);
-    this.#expect('data', header.dataBytes);
-  }
-
-  #refuseTooBig(): void {
-    this.#error(OPTION_REPLY.errTooBig, `option data are limited to ${OPTION_BYTES_MAX} bytes`);
-    this.#expect('option', OPTION_HEADER_BYTES);
-  }
-
-  #takeOption(data: Uint8Array): void {
-    this.#expect('option', OPTION_HEADER_BYTES);
+  takeOption(option: number, data: Uint8Array): void {
+    this.#option = option;
     try {
       this.#runOption(data);
     } catch (error) {
       // What the client sent is at fault, or the export cannot be opened; both have a reply of
       // their own.
       if (!isStorageError(error)) throw error;
-      if (this.#option === OPTION.exportName) return this.#fail(messageOf(error));
+      if (this.#option === OPTION.exportName) return this.fail(messageOf(error));
       this.#error(replyTypeOf(error.kind), messageOf(error));
     }
   }
 
   #runOption(data: Uint8Array): void {
     if (this.#stopping && this.#option !== OPTION.abort) {
-      if (this.#option === OPTION.exportName) return this.#fail('the server is shutting down');
+      if (this.#option === OPTION.exportName) return this.fail('the server is shutting down');
       return this.#error(OPTION_REPLY.errShutdown, 'the server is shutting down');
     }
     if (this.#tls === 'required' && !WITHOUT_TLS.has(this.#option)) {
-      if (this.#option === OPTION.exportName) return this.#fail('TLS is required');
+      if (this.#option === OPTION.exportName) return this.fail('TLS is required');
       return this.#error(OPTION_REPLY.errTlsRequired, 'this listener requires TLS');
     }
     switch (this.#option) {
@@ -240,7 +186,7 @@ export class Handshake implements Phase {
   }
 
   #exportName(data: Uint8Array): void {
-    if (this.#mode === 'extended') return this.#fail('EXPORT_NAME after extended headers');
+    if (this.#mode === 'extended') return this.fail('EXPORT_NAME after extended headers');
     const device = this.#directory.open(this.#resolve(decodeText(data)));
     const flags = exportFlags(device.readOnly, this.#mode, false);
     this.#stream.append(encodeExportNameReply(device.sizeBytes, flags, this.#noZeroes));
