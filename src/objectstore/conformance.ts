@@ -2,9 +2,18 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { isStorageError, type StorageErrorKind } from '../base/errors.ts';
+import { isStorageError } from '../base/errors.ts';
 import { createSeededRng } from '../base/rng.ts';
-import type { ObjectInfo, ObjectStore, RequestOptions } from './object-store.ts';
+import { describeListings } from './conformance-listings.ts';
+import type { ObjectStore, RequestOptions } from './object-store.ts';
+import {
+  bytesOf,
+  keysOf,
+  options,
+  PAGE_KEYS,
+  rejectsWith,
+  type UseStore,
+} from './testing-store.ts';
 
 export interface StoreUnderTest {
   readonly store: ObjectStore;
@@ -15,42 +24,7 @@ export interface StoreUnderTest {
 /** Makes an empty store that lists `pageKeys` keys per page. */
 export type CreateStore = (settings: { readonly pageKeys: number }) => Promise<StoreUnderTest>;
 
-const options: RequestOptions = { cause: 'admin' };
-const PAGE_KEYS = 3;
 const RACERS = 20;
-
-/** Asserts that `promise` fails with a StorageError of `kind`. */
-export async function rejectsWith(
-  promise: Promise<unknown>,
-  kind: StorageErrorKind,
-): Promise<void> {
-  await assert.rejects(promise, (error: unknown) => {
-    assert.ok(isStorageError(error), `not a StorageError: ${String(error)}`);
-    assert.equal(error.kind, kind, error.message);
-    return true;
-  });
-}
-
-export function bytesOf(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
-}
-
-/** Reads a whole listing; checks that each page but the only one holds something. */
-export async function listAll(
-  store: ObjectStore,
-  prefix: string,
-  startAfter?: string,
-): Promise<readonly (readonly ObjectInfo[])[]> {
-  const pages: (readonly ObjectInfo[])[] = [];
-  const resume = startAfter === undefined ? {} : { startAfter };
-  for await (const page of store.list(prefix, { ...options, ...resume })) pages.push(page);
-  assert.ok(pages.length > 0, 'a listing has at least one page');
-  return pages;
-}
-
-async function keysOf(store: ObjectStore, prefix: string, startAfter?: string): Promise<string[]> {
-  return (await listAll(store, prefix, startAfter)).flat().map((info) => info.key);
-}
 
 export function describeStore(name: string, create: CreateStore): void {
   async function use(body: (store: ObjectStore) => Promise<void>): Promise<void> {
@@ -71,9 +45,7 @@ export function describeStore(name: string, create: CreateStore): void {
   });
 }
 
-type Use = (body: (store: ObjectStore) => Promise<void>) => Promise<void>;
-
-function describePuts(use: Use): void {
+function describePuts(use: UseStore): void {
   it('gives back what was put, and its size', async () => {
     await use(async (store) => {
       await store.putIfAbsent('a/b', [bytesOf('hello '), bytesOf('world')], options);
@@ -167,7 +139,7 @@ function describePuts(use: Use): void {
   });
 }
 
-function describeReads(use: Use): void {
+function describeReads(use: UseStore): void {
   it('reads ranges as far as the object reaches', async () => {
     await use(async (store) => {
       await store.putIfAbsent('k', [bytesOf('0123456789')], options);
@@ -228,88 +200,7 @@ function describeReads(use: Use): void {
   });
 }
 
-function describeListings(use: Use): void {
-  it('lists in byte order over folders and pages, with sizes', async () => {
-    await use(async (store) => {
-      // '-' and '.' sort before '/', digits and letters after it.
-      const keys = ['a', 'b-/c', 'b-c', 'b.c', 'b/c', 'b/d/e', 'b/d/f', 'b0', 'bb/c', 'c/0'];
-      for (const [i, key] of keys.toReversed().entries()) {
-        await store.putIfAbsent(key, [new Uint8Array(i)], options);
-      }
-      const pages = await listAll(store, '');
-      const expected = keys.map((key, i) => ({ key, bytes: keys.length - 1 - i }));
-      assert.deepEqual(pages.flat(), expected);
-      assert.deepEqual(
-        pages.map((page) => page.length),
-        [3, 3, 3, 1],
-      );
-      for (const [i, key] of keys.entries()) {
-        assert.deepEqual(await keysOf(store, '', key), keys.slice(i + 1));
-      }
-      assert.deepEqual(await keysOf(store, '', 'b'), keys.slice(1));
-      assert.deepEqual(await keysOf(store, '', 'b/d'), keys.slice(5));
-      assert.deepEqual(await keysOf(store, '', 'b/d/ee'), keys.slice(6));
-      assert.deepEqual(await keysOf(store, '', 'zz'), []);
-    });
-  });
-
-  it('lists by prefix, which need not end at a slash', async () => {
-    await use(async (store) => {
-      const keys = ['log/1', 'log/10', 'log/2', 'log/20/x', 'logs/1', 'tables/1'];
-      for (const key of keys) await store.putIfAbsent(key, [bytesOf(key)], options);
-      assert.deepEqual(await keysOf(store, 'log/'), keys.slice(0, 4));
-      assert.deepEqual(await keysOf(store, 'log'), keys.slice(0, 5));
-      assert.deepEqual(await keysOf(store, 'log/1'), ['log/1', 'log/10']);
-      assert.deepEqual(await keysOf(store, 'log/2', 'log/2'), ['log/20/x']);
-      assert.deepEqual(await keysOf(store, 'log/', 'log/10'), ['log/2', 'log/20/x']);
-      assert.deepEqual(await keysOf(store, 'log/', 'a'), keys.slice(0, 4));
-      assert.deepEqual(await keysOf(store, 'log/', 'm'), []);
-      assert.deepEqual(await keysOf(store, 'none/'), []);
-    });
-  });
-
-  it('gives one full page, and no empty one after it', async () => {
-    await use(async (store) => {
-      for (const key of ['a', 'b', 'c']) await store.putIfAbsent(key, [], options);
-      const pages = await listAll(store, '');
-      assert.deepEqual(
-        pages.map((page) => page.length),
-        [PAGE_KEYS],
-      );
-      await store.delete('b', options);
-      assert.deepEqual(await keysOf(store, ''), ['a', 'c']);
-    });
-  });
-
-  it('takes any printable character in a key', async () => {
-    await use(async (store) => {
-      const keys = [
-        'a b',
-        'a+b',
-        'a%2Fb',
-        'a&amp;b',
-        'q\'"<x>',
-        '~!@#$^*()_=,;:|\\',
-        '[{?}]',
-        '...',
-      ];
-      for (const key of keys) await store.putIfAbsent(`odd/${key}`, [bytesOf(key)], options);
-      assert.deepEqual(
-        await keysOf(store, 'odd/'),
-        keys.map((key) => `odd/${key}`).sort((a, b) => (a < b ? -1 : 1)),
-      );
-      for (const key of keys) {
-        const { bytes } = await store.get(`odd/${key}`, undefined, options);
-        assert.equal(Buffer.from(bytes).toString(), key);
-        assert.deepEqual(await keysOf(store, `odd/${key}`), [`odd/${key}`]);
-        await store.delete(`odd/${key}`, options);
-      }
-      assert.deepEqual(await keysOf(store, ''), []);
-    });
-  });
-}
-
-function describeAborts(use: Use): void {
+function describeAborts(use: UseStore): void {
   it('refuses what was given up before it began', async () => {
     await use(async (store) => {
       await store.putIfAbsent('k', [bytesOf('x')], options);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { bytesOf, describeStore, listAll } from './conformance.ts';
+import { describeStore } from './conformance.ts';
+import { bytesOf, listAll } from './testing-store.ts';
 import { createMemoryStore } from './memory.ts';
 import { withPrefix } from './prefix.ts';
 

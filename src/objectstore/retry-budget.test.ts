@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { rejectsWith } from './conformance.ts';
+import { rejectsWith } from './testing-store.ts';
 import { createStillClock, type ManualClock } from './manual-clock.ts';
 import { RETRY_BUDGET, RetryBudget, type RetryBudgetSettings } from './retry-budget.ts';
 

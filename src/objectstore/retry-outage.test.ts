@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { StorageError } from '../base/errors.ts';
 import { createSeededRng } from '../base/rng.ts';
-import { bytesOf, rejectsWith } from './conformance.ts';
+import { bytesOf, rejectsWith } from './testing-store.ts';
 import { createStillClock } from './manual-clock.ts';
 import type { MemoryStore } from './memory.ts';
 import type { ObjectStore, RequestCause, RequestOptions } from './object-store.ts';

@@ -4,7 +4,13 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { ConnectionOptions } from 'node:tls';
-import { HANDSHAKE_FLAG, INFO, OPTION, OPTION_REPLY } from '../../src/proto/nbd/constants.ts';
+import {
+  COMMAND_FLAG,
+  HANDSHAKE_FLAG,
+  INFO,
+  OPTION,
+  OPTION_REPLY,
+} from '../../src/proto/nbd/constants.ts';
 import type { NbdAddress } from '../../src/server/nbd/address.ts';
 import {
   contextData,
@@ -19,6 +25,11 @@ import {
 import type { ChunkReply, ClientRequest, OptionReply, SimpleReply } from './client-codec.ts';
 
 export type Mode = 'simple' | 'structured' | 'extended';
+
+/** What a WRITE carries: extended headers flag a payload. */
+export function writeFlags(mode: Mode): number {
+  return mode === 'extended' ? COMMAND_FLAG.payloadLength : 0;
+}
 
 export interface Negotiation {
   readonly name?: string;

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { isStorageError } from '../../base/errors.ts';
-import { bytesOf, rejectsWith } from '../conformance.ts';
+import { bytesOf, rejectsWith } from '../testing-store.ts';
 import type { RequestCause } from '../object-store.ts';
 import { fail, type Handler, hang, reply, withServer } from './testing-server.ts';
 

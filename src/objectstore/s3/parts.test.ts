@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { isStorageError } from '../../base/errors.ts';
 import { silentLog } from '../../base/log.ts';
-import { rejectsWith } from '../conformance.ts';
+import { rejectsWith } from '../testing-store.ts';
 import { createManualClock } from '../manual-clock.ts';
 import { bucketAddress } from './address.ts';
 import { awsCredentials, cachedCredentials, type Credentials } from './credentials.ts';
