@@ -9,8 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Machine } from '../examples/postgres/machine.ts';
 import { formatSize } from '../src/cli/size.ts';
-import { startFaultProxy } from '../test/support/fault-proxy.ts';
-import { openGateway } from '../test/support/gateway.ts';
+import { openProxiedGateway } from '../test/support/gateway.ts';
 import { startServer } from '../test/support/server.ts';
 
 const { values } = parseArgs({
@@ -28,15 +27,11 @@ const DRAINED_SECONDS = 5;
 const ASK_AGAIN_MS = 500;
 
 await using open = new AsyncDisposableStack();
-const gateway = await openGateway();
+const gateway = await openProxiedGateway();
 open.defer(() => gateway.stop());
-const options = gateway.serverOptions('outage');
-const upstream = new URL(options.storeFlags!.at(-1)!);
-const proxy = await startFaultProxy({ host: upstream.hostname, port: Number(upstream.port) });
-open.defer(() => proxy.close());
+const { proxy } = gateway;
 const server = await startServer({
-  ...options,
-  storeFlags: ['--s3-endpoint', proxy.endpoint],
+  ...gateway.serverOptions('outage'),
   volumes: { disk: '8G' },
   flags: ['--durability', 'journal', '--cache-memory', '2G', '--log-level', 'warn'],
 });

@@ -15,6 +15,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureDebianPackages } from '../../scripts/debian-packages.ts';
+import { failureText } from '../../test/support/failure-text.ts';
 import { startServer } from '../../test/support/server.ts';
 import { checkAcknowledged, startAckedWriters } from './acked-writer.ts';
 import { openBucket } from './bucket.ts';
@@ -173,17 +174,6 @@ async function crashAndRecover(machine: Machine, { seconds }: Options): Promise<
   say('pg_amcheck finds nothing');
 }
 
-/** Cleaning up after a failure may fail too: both are said, the first one first. */
-function describe(error: unknown): string {
-  if (error instanceof SuppressedError) {
-    return `${describe(error.suppressed)}\nand then: ${describe(error.error)}`;
-  }
-  if (error instanceof AggregateError) {
-    return [error.message, ...error.errors.map(describe)].join('\n  ');
-  }
-  return error instanceof Error ? error.message : String(error);
-}
-
 async function main(): Promise<number> {
   const interrupt = new AbortController();
   const onSignal = (): void => {
@@ -201,7 +191,7 @@ async function main(): Promise<number> {
   } catch (error) {
     // What was cut off complains, but only what went wrong while cleaning up matters then.
     const expected = interrupt.signal.aborted && !(error instanceof SuppressedError);
-    process.stderr.write(`demo: ${expected ? 'interrupted' : describe(error)}\n`);
+    process.stderr.write(`demo: ${expected ? 'interrupted' : failureText(error)}\n`);
     return 1;
   } finally {
     process.off('SIGINT', onSignal);

@@ -8,8 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { nbdsh, until } from '../support/command.ts';
 import { debianProgram } from '../support/debian.ts';
-import { startFaultProxy } from '../support/fault-proxy.ts';
-import { openGateway } from '../support/gateway.ts';
+import { openProxiedGateway } from '../support/gateway.ts';
 import { startServer } from '../support/server.ts';
 
 const JOURNAL = ['--durability', 'journal'];
@@ -65,17 +64,11 @@ test('single FUA writes survive SIGKILL, and a clean stop leaves no journal', as
 });
 
 test('a dark store: what was acknowledged is in the journal; nobody opens without', async (t) => {
-  const gateway = await openGateway();
+  const gateway = await openProxiedGateway();
   t.after(() => gateway.stop());
+  const { proxy } = gateway;
   const options = gateway.serverOptions('journal');
-  const upstream = new URL(options.storeFlags!.at(-1)!);
-  const proxy = await startFaultProxy({ host: upstream.hostname, port: Number(upstream.port) });
-  t.after(() => proxy.close());
-  const server = await startServer({
-    ...options,
-    storeFlags: ['--s3-endpoint', proxy.endpoint],
-    flags: JOURNAL,
-  });
+  const server = await startServer({ ...options, flags: JOURNAL });
   try {
     await proxy.dark('reset');
     await nbdsh(server.uri, [

@@ -27,7 +27,7 @@ export type Darkness = 'refuse' | 'reset' | 'blackHole';
 export interface FaultProxyOptions {
   readonly host: string;
   readonly port: number;
-  /** Default: any free one of the loopback. */
+  /** Undefined: the kernel picks a free port of the loopback. */
   readonly listenPort?: number;
   readonly listenHost?: string;
   readonly seed?: number;

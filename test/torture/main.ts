@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureDebianPackages } from '../../scripts/debian-packages.ts';
 import { createSeededRng, type Rng } from '../../src/base/rng.ts';
+import { failureText } from '../support/failure-text.ts';
 import { type Disturbance, disturbancesFor } from './disturbances.ts';
 import { keepEvidence } from './evidence.ts';
 import { type Options, readOptions, USAGE } from './options.ts';
@@ -78,17 +79,6 @@ function say(line: string): void {
   process.stdout.write(`[${seconds} s] ${line}\n`);
 }
 
-/** Cleaning up after a failure may fail too: both are said, the first one first. */
-function describe(error: unknown): string {
-  if (error instanceof SuppressedError) {
-    return `${describe(error.suppressed)}\nand then: ${describe(error.error)}`;
-  }
-  if (error instanceof AggregateError) {
-    return [error.message, ...error.errors.map(describe)].join('\n  ');
-  }
-  return error instanceof Error ? error.message : String(error);
-}
-
 async function main(): Promise<number> {
   const interrupt = new AbortController();
   const onSignal = (): void => {
@@ -100,7 +90,7 @@ async function main(): Promise<number> {
     options = readOptions(process.argv.slice(2), randomInt(1, SEED_MAX));
     disturbancesFor(options);
   } catch (error) {
-    process.stderr.write(`torture: ${describe(error)}\n${USAGE}`);
+    process.stderr.write(`torture: ${failureText(error)}\n${USAGE}`);
     return 2;
   }
   process.on('SIGINT', onSignal);
@@ -118,7 +108,7 @@ async function main(): Promise<number> {
       await rm(folder, { recursive: true });
       process.stderr.write('torture: interrupted\n');
     } else {
-      process.stderr.write(`torture: FAILED: ${describe(error)}\nevidence: ${folder}\n`);
+      process.stderr.write(`torture: FAILED: ${failureText(error)}\nevidence: ${folder}\n`);
     }
     return 1;
   } finally {
