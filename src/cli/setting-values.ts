@@ -1,5 +1,5 @@
-// The kinds of values that settings take, for the schemas of all tables, and the words of those that
-// take one of a few.
+// The kinds of values that settings take, for the schemas of all tables, and the words of those
+// that take one of a few.
 
 import { z } from 'zod';
 import { messageOf } from '../base/errors.ts';

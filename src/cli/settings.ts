@@ -1,4 +1,4 @@
-// Every setting, once: its key in varve.toml, its default, its check (setting-flags.ts has its flag).
+// Every setting, once: its key in varve.toml, its default, its check. Flags: setting-flags.ts.
 // docs/configuration.md is this table for people, and a test compares the two.
 //
 //   flags ──┐
