@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { MUTANTS } from './mutant-list.ts';
 import { tryMutant } from './mutants.ts';
@@ -13,6 +15,20 @@ for (const name of QUICK) {
     assert.ok(failure !== undefined, 'found within 200 seeds');
   });
 }
+
+test('every planted bug fits the code', async () => {
+  const misfits: string[] = [];
+  for (const { name, edits } of MUTANTS) {
+    // Edits of one file are made in order: only the first one's text must be there as it is.
+    for (const [at, { file, from }] of edits.entries()) {
+      if (edits.findIndex((edit) => edit.file === file) !== at) continue;
+      const text = await readFile(join(import.meta.dirname, '..', file), 'utf8');
+      const places = text.split(from).length - 1;
+      if (places !== 1) misfits.push(`${name}: ${places} times in ${file}`);
+    }
+  }
+  assert.deepEqual(misfits, []);
+});
 
 test('a mutant whose text is not in the code fails the tool', async () => {
   const edits = [{ file: 'src/engine/db.ts', from: 'no such text', to: '' }];

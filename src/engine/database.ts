@@ -2,7 +2,7 @@
 
 import { assert } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
-import { asStorageError, type StorageError } from '../base/errors.ts';
+import { asStorageError, StorageError } from '../base/errors.ts';
 import type { Maybe } from '../base/maybe.ts';
 import { BlockCache } from '../cache/block-cache.ts';
 import type { DiskCache } from '../cache/disk/disk-cache.ts';
@@ -210,6 +210,8 @@ export class Database {
   barrier(): Maybe<void> {
     const writer = this.#writer;
     if (writer === undefined) return undefined;
+    // The journal, which would answer it, goes.
+    if (this.#closed) throw new StorageError('aborted', 'the branch is being closed');
     const waiting = writer.log.barrier();
     if (waiting !== undefined) return this.#acknowledge(waiting, writer);
     this.#acknowledged = writer.log.acknowledgedSegment;

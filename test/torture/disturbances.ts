@@ -10,7 +10,7 @@ import type { Darkness } from '../support/fault-proxy.ts';
 import type { ProxySettingsInput } from '../support/fault-proxy-plan.ts';
 import type { Options } from './options.ts';
 import { emptyState, fillState } from './small-state.ts';
-import type { Network, World } from './world.ts';
+import { type Network, REQUEST_SECONDS_MAX, type World } from './world.ts';
 
 export interface Disturbance {
   readonly name: string;
@@ -30,9 +30,7 @@ export interface Context {
   readonly rng: Rng;
 }
 
-/** Past this varve gives a request up, and the device has an I/O error. */
-const REQUEST_SECONDS_MAX = 120;
-/** Far below. */
+/** Far below what a request waits. */
 const OUTAGE_SECONDS_MAX = 12;
 
 /** What a bad network does; black holes cost a whole attempt (30 s), so they are rare. */

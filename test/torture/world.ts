@@ -22,6 +22,9 @@ const BUCKET = 'varve-torture';
 const DISK_SIZE = '8G';
 const CLIENTS = 8;
 
+/** Past this varve gives a request up (`--write-timeout`), and the device has an I/O error. */
+export const REQUEST_SECONDS_MAX = 120;
+
 export interface Network {
   readonly gateway: Gateway;
   readonly proxy: FaultProxy;
@@ -120,7 +123,14 @@ export async function createWorld(
 function serverOptions({ options, network }: Ground, generation: number): ServerOptions {
   const common = {
     volumes: { disk: DISK_SIZE, order: ORDER_VOLUME_SIZE },
-    flags: ['--durability', options.tier, '--log-format', 'json'],
+    flags: [
+      '--durability',
+      options.tier,
+      '--log-format',
+      'json',
+      '--write-timeout',
+      String(REQUEST_SECONDS_MAX),
+    ],
     detached: true,
   };
   if (network === undefined) return common;
