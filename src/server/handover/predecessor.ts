@@ -78,7 +78,7 @@ export async function prepareSuccessor(deps: UpgradeDeps): Promise<Prepared> {
   if (source.obstacle !== undefined) throw new StorageError('invalid', source.obstacle);
   if (process.pid === 1) {
     const why = 'this is the first process of its container, which ends with it';
-    throw new StorageError('invalid', `${why}: run it under an init (docker run --init)`);
+    throw new StorageError('invalid', `${why}: stop it, and start a new one`);
   }
   onProgress('starting the new process');
   const successor = startSuccessor(source.listeners());
