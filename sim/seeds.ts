@@ -40,6 +40,7 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
     seed: 6442,
     found: 'a slot whose removal a clean end cut short: as if it held what the store lacks',
   },
+  { seed: 8208, found: 'a follower that had to wait with a move said that it was up to date' },
   { seed: 167, found: 'the first slot of a journal was used again before the bucket knew of it' },
   {
     seed: 352,

@@ -237,7 +237,11 @@ export class Follower {
     this.#quiet = position.logNumber === before ? this.#quiet + 1 : QUIET_REFRESHES;
     if (!thorough && this.#view.atEnd && this.#quiet < QUIET_REFRESHES) return;
     // Whoever still reads under the last lease but one holds it: no third one then.
-    if (this.#leaving.size > 0) return;
+    if (this.#leaving.size > 0) {
+      // All that was written is there, as the log has it; a restore is not.
+      if (!thorough || !(await this.#c.views.isRestored(root))) return;
+      throw new StorageError('unavailable', 'readers of an earlier view are not through yet');
+    }
     if (await isOutdated(this.#c, root)) await this.#move();
     this.#quiet = 0;
   }

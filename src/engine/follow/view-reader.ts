@@ -113,19 +113,23 @@ export class ViewReader {
    * the listing is soon enough.
    */
   async #throwIfRestored(root: HeldRoot): Promise<void> {
+    if (!(await this.isRestored(root))) return;
+    throw new StorageError('corrupt', 'the branch was restored to an older state');
+  }
+
+  /** Whether there is a newer manifest behind a restore. */
+  async isRestored(root: HeldRoot): Promise<boolean> {
     const { manifests } = this.#c;
     for (;;) {
       const highest = await manifests.highest('open', root.newest);
-      if (highest <= root.newest) return;
+      if (highest <= root.newest) return false;
       try {
         const { restores } = await manifests.loadNumber(highest, 'open');
-        if (restores === root.manifest.restores) return;
+        return restores !== root.manifest.restores;
       } catch (error) {
         // Replaced since the listing.
-        if (isStorageError(error, 'notFound')) continue;
-        throw error;
+        if (!isStorageError(error, 'notFound')) throw error;
       }
-      throw new StorageError('corrupt', 'the branch was restored to an older state');
     }
   }
 
