@@ -55,6 +55,36 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async (settings) => (await import('./flush.ts')).runFlush(settings),
   },
   {
+    name: 'attach [volume]',
+    summary: 'make a volume a block device of this machine, and print its path',
+    user: 'client',
+    options: [
+      ['--list', 'list what is attached'],
+      ['--server <uri>', 'nbd+unix:///?socket=PATH or nbd://HOST:PORT, not the one in --state'],
+      ['--read-only', 'the device takes no writes'],
+      ['--how <way>', 'auto, kernel or nbdfuse (default: auto)'],
+      ['--reconnect', 'outlive a server that is killed; every write is then a barrier'],
+      AS_JSON,
+    ],
+    run: async (settings, context, [volume], options) =>
+      (await import('./attach.ts')).runAttach(settings, context, {
+        volume,
+        list: options['list'] === true,
+        server: typeof options['server'] === 'string' ? options['server'] : undefined,
+        how: typeof options['how'] === 'string' ? options['how'] : undefined,
+        readOnly: options['readOnly'] === true,
+        reconnect: options['reconnect'] === true,
+        json: options['json'] === true,
+      }),
+  },
+  {
+    name: 'detach <volume>',
+    summary: 'take the block device of a volume away, by either name, unless it is in use',
+    user: 'client',
+    run: async (settings, context, [name]) =>
+      (await import('./attach.ts')).runDetach(settings, context, name!),
+  },
+  {
     name: 'upgrade',
     summary: 'replace the running server with what is installed now; clients go on',
     user: 'client',

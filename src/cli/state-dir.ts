@@ -13,6 +13,7 @@ import { linkSync, mkdirSync, readFileSync, rmdirSync, unlinkSync, writeFileSync
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, StorageError } from '../base/errors.ts';
+import { processStart } from '../base/process-start.ts';
 
 export interface StateLock {
   release(): void;
@@ -45,7 +46,7 @@ export async function lockStateDir(
 
 function tryTake(path: string): boolean {
   const own = `${path}.${process.pid}`;
-  const holder: Holder = { pid: process.pid, started: startOf(process.pid) };
+  const holder: Holder = { pid: process.pid, started: processStart(process.pid) };
   writeFileSync(own, JSON.stringify(holder), { mode: 0o600 });
   try {
     linkSync(own, path);
@@ -79,7 +80,7 @@ function takeOver(dir: string, path: string): void {
 function release(path: string): void {
   // Only our own: an operator may have removed it, and another daemon begun.
   const holder = readHolder(path);
-  if (holder?.pid === process.pid && holder.started === startOf(process.pid)) removeFile(path);
+  if (holder?.pid === process.pid && holder.started === processStart(process.pid)) removeFile(path);
 }
 
 function readHolder(path: string): Holder | undefined {
@@ -101,22 +102,7 @@ function isAlive(holder: Holder | undefined): boolean {
     // EPERM: there is such a process, of another user.
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
   }
-  return startOf(holder.pid) === holder.started;
-}
-
-/**
- * Field 22 of /proc/PID/stat (proc(5)); the command in field 2 may hold spaces, so count from its
- * end. A process that has ended and waits for its parent to notice (Z) has not begun at any time.
- */
-function startOf(pid: number): string {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' ? 'ended' : (fields[19] ?? '');
-  } catch {
-    // No /proc, or no such process: the pid alone has to do.
-    return '';
-  }
+  return processStart(holder.pid) === holder.started;
 }
 
 function removeFile(path: string): void {

@@ -1,0 +1,51 @@
+// What every way of making a block device of a volume has in common. attachments.ts chooses one of
+// them and keeps the books; a way knows programs and the kernel, and no files of ours.
+
+import type { NbdUpstream } from './upstream.ts';
+
+export const WAYS = ['kernel', 'nbdfuse'] as const;
+export type Way = (typeof WAYS)[number];
+
+export interface AttachRequest {
+  readonly volume: string;
+  readonly upstream: NbdUpstream;
+  readonly readOnly: boolean;
+  /** The device outlives a server that is killed and started again. */
+  readonly reconnect: boolean;
+}
+
+/** The folder and the log that an attachment may use; both are named after the volume. */
+export interface AttachPlace {
+  readonly folder: string;
+  readonly log: string;
+}
+
+export interface AttachedDevice {
+  /** `/dev/nbd0`, `/dev/loop3`. */
+  readonly device: string;
+  /** Says, beside `bootId`, that the device is still this attachment and no later one. */
+  readonly session: string;
+  /** Of the process that serves the device; absent where the kernel does. */
+  readonly pid?: number | undefined;
+}
+
+/** What is known of an attachment that may have been left behind. */
+export interface Trace {
+  readonly place: AttachPlace;
+  /** Absent when nobody lived to write it down, or the machine has been booted since. */
+  readonly attached?: AttachedDevice | undefined;
+}
+
+export interface Attacher {
+  readonly way: Way;
+  /** Why this host, or this request, cannot be served in this way; undefined when it can. */
+  probe(request: AttachRequest): Promise<string | undefined>;
+  /** Leaves nothing behind when it throws. Nothing of an earlier attachment may be there. */
+  attach(request: AttachRequest, place: AttachPlace): Promise<AttachedDevice>;
+  /** The device is there, and what serves it lives. */
+  serves(attached: AttachedDevice, place: AttachPlace): boolean;
+  /** Devices that are still there, served or not. */
+  survivors(trace: Trace): readonly string[];
+  /** Takes away whatever is still there. Nobody may use the device. Idempotent. */
+  detach(trace: Trace): Promise<void>;
+}

@@ -1,0 +1,156 @@
+// The door of this folder: volumes become block devices of this machine, and stop being ones.
+//
+//   attach: what a record names and the kernel confirms is given back as it is; whatever else is
+//           left of the volume is taken away, unless somebody uses it; then a way is chosen
+//   detach: refused while somebody uses the device; then synced, taken away, forgotten
+//
+// One process at a time: the caller holds a lock on the folder of the records.
+
+import type { Clock } from '../base/clock.ts';
+import { messageOf, StorageError } from '../base/errors.ts';
+import type { AttachedDevice, Attacher, AttachRequest, Trace, Way } from './attacher.ts';
+import { type Host, requireRoot } from './host.ts';
+import { createKernelAttacher } from './kernel.ts';
+import { createNbdfuseAttacher } from './nbdfuse.ts';
+import { type AttachmentRecord, openRecords } from './records.ts';
+import { exportUri } from './upstream.ts';
+import { refuseInUse, useOf } from './usage.ts';
+
+export interface AttachmentsDeps {
+  readonly host: Host;
+  readonly clock: Clock;
+  /** The folder of the records; it is made. */
+  readonly dir: string;
+}
+
+export interface Attachment extends AttachmentRecord {
+  /** Its server or its process is gone, or the machine was booted since. */
+  readonly stale: boolean;
+}
+
+export interface Attachments {
+  /** Idempotent: what is attached in the same way is returned as it is. */
+  attach(request: AttachRequest, how: Way | 'auto'): Promise<AttachmentRecord>;
+  /** By volume or by device; undefined when it is not attached. */
+  detach(name: string): Promise<AttachmentRecord | undefined>;
+  list(): readonly Attachment[];
+}
+
+/** Programs that look at a new device, such as udev's, let go of it soon. */
+const LOOKERS_MS_MAX = 2_000;
+const ASK_EVERY_MS = 50;
+
+export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attachments {
+  const records = openRecords(dir);
+  const attachers: Readonly<Record<Way, Attacher>> = {
+    kernel: createKernelAttacher(host, clock),
+    nbdfuse: createNbdfuseAttacher(host, clock),
+  };
+
+  function traceOf(volume: string, record: AttachmentRecord | undefined): Trace {
+    const known = record?.bootId === host.bootId ? deviceOf(record) : undefined;
+    return { place: records.placeOf(volume), attached: known };
+  }
+
+  function isServed(record: AttachmentRecord): boolean {
+    const { place, attached } = traceOf(record.volume, record);
+    return attached !== undefined && attachers[record.how].serves(attached, place);
+  }
+
+  /** Takes away all that is left of a volume. Throws, and takes nothing, while it is in use. */
+  async function release(volume: string, record: AttachmentRecord | undefined): Promise<void> {
+    const trace = traceOf(volume, record);
+    const ways = Object.values(attachers);
+    const devices = ways.flatMap((way) => way.survivors(trace));
+    for (const device of devices) await refuseUse(device, volume);
+    // A device whose server is gone takes nothing any more: that was told to who wrote to it.
+    if (record !== undefined && !record.readOnly && isServed(record)) await sync(record);
+    for (const way of ways) await way.detach(trace);
+    records.remove(volume);
+  }
+
+  async function refuseUse(device: string, volume: string): Promise<void> {
+    const deadline = clock.monotonicMs() + LOOKERS_MS_MAX;
+    while (useOf(host, device)?.startsWith('open in') === true && clock.monotonicMs() < deadline) {
+      await clock.sleep(ASK_EVERY_MS);
+    }
+    refuseInUse(host, device, volume);
+  }
+
+  async function sync({ device, volume }: AttachmentRecord): Promise<void> {
+    try {
+      await host.sync(device);
+    } catch (cause) {
+      const what = `${device}, the volume ${volume}, stays: what was written cannot be flushed`;
+      throw new StorageError('unavailable', `${what}: ${messageOf(cause)}`, { cause });
+    }
+  }
+
+  async function choose(request: AttachRequest, how: Way | 'auto'): Promise<Attacher> {
+    const candidates = how === 'auto' ? Object.values(attachers) : [attachers[how]];
+    const reasons: string[] = [];
+    for (const one of candidates) {
+      const reason = await one.probe(request);
+      if (reason === undefined) return one;
+      reasons.push(`${one.way}: ${reason}`);
+    }
+    const what = `${request.volume} cannot be attached: ${reasons.join('; ')}`;
+    throw new StorageError('unavailable', what, { retryable: false });
+  }
+
+  return {
+    async attach(request, how) {
+      requireRoot(host);
+      const { volume, upstream, readOnly, reconnect } = request;
+      const server = exportUri(upstream, volume);
+      const before = records.read(volume);
+      if (before !== undefined && isServed(before)) {
+        refuseOther(before, { server, readOnly, reconnect });
+        return before;
+      }
+      const attacher = await choose(request, how);
+      await release(volume, before);
+      const place = records.placeOf(volume);
+      const attached = await attacher.attach(request, place);
+      const { bootId } = host;
+      const facts = { version: 1, volume, how: attacher.way, server, readOnly, reconnect } as const;
+      const record: AttachmentRecord = { ...facts, ...attached, bootId };
+      try {
+        await records.write(record);
+      } catch (error) {
+        await attacher.detach({ place, attached });
+        throw error;
+      }
+      return record;
+    },
+    async detach(name) {
+      requireRoot(host);
+      const record = records.read(name) ?? records.list().find(({ device }) => device === name);
+      const wasServed = record !== undefined && isServed(record);
+      // Without a record there may still be what an attach that was killed has left.
+      if (record !== undefined || !name.startsWith('/dev/')) {
+        await release(record?.volume ?? name, record);
+      }
+      return wasServed ? record : undefined;
+    },
+    list: () => records.list().map((record) => ({ ...record, stale: !isServed(record) })),
+  };
+}
+
+function deviceOf({ device, session, pid }: AttachmentRecord): AttachedDevice {
+  return { device, session, pid };
+}
+
+/** Throws `exists`: what is attached is not what is asked for. */
+function refuseOther(
+  record: AttachmentRecord,
+  asked: Pick<AttachmentRecord, 'server' | 'readOnly' | 'reconnect'>,
+): void {
+  const differs = (['server', 'readOnly', 'reconnect'] as const).filter(
+    (key) => record[key] !== asked[key],
+  );
+  if (differs.length === 0) return;
+  const facts = differs.map((key) => `${key} ${String(record[key])}`).join(', ');
+  const what = `${record.volume} is attached at ${record.device} with ${facts}`;
+  throw new StorageError('exists', `${what}: detach it first`);
+}

@@ -1,0 +1,135 @@
+// A device where the kernel has no NBD: libnbd's nbdfuse shows the volume as a file, a loop device
+// makes a disk of the file.
+//
+//   server ─ NBD ─ nbdfuse ─ FOLDER/disk (FUSE) ─ /dev/loopN
+//   server ─ NBD ─ nbdkit (fua, retry) ─ nbdfuse ─ FOLDER/disk ─ /dev/loopN       with reconnect
+//
+// A flush arrives as one: the file system's barrier is an fsync of the file, which nbdfuse sends as
+// NBD_CMD_FLUSH. The loop device goes through the page cache, under which a flush is still a flush
+// (docs/postgres.md has the measurement).
+//
+// When its server is gone nbdfuse ends and the device fails: that is right, because a new server
+// has lost what no flush covered. To connect again, and then answer the next flush with success,
+// would be a lie. So with reconnect every write is a FUA write: what was acknowledged stays.
+//
+// What is there is asked of the kernel, never of a record: a loop device is ours when its file is.
+
+import { mkdir, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { StorageError } from '../base/errors.ts';
+import type { AttachedDevice, Attacher, AttachPlace, AttachRequest } from './attacher.ts';
+import { type Host, missingPrograms } from './host.ts';
+import { exportUri } from './upstream.ts';
+import { unescapeOctal } from './usage.ts';
+import { waitFor } from './wait-for.ts';
+
+/** nbdfuse is there at once, or says why not; a server far away may take some round trips. */
+const START_MS_MAX = 30_000;
+/** From the end of the mount to the end of its process. */
+const END_MS_MAX = 30_000;
+/** What every file system of today is made for, and a volume's own block. */
+const SECTOR_BYTES = 4096;
+/** With reconnect: how often, a second apart, a request is tried before it is an I/O error. */
+const RETRIES_MAX = 3600;
+
+const PROGRAMS = ['nbdfuse', 'losetup', 'umount'];
+
+export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
+  async function attach(request: AttachRequest, place: AttachPlace): Promise<AttachedDevice> {
+    await mkdir(place.folder, { recursive: true, mode: 0o700 });
+    const file = fileOf(place);
+    const pid = host.start('nbdfuse', nbdfuseArgs(request, file), place.log);
+    const session = host.processStart(pid);
+    try {
+      await waitFor(clock, 'nbdfuse to show its file', START_MS_MAX, () => {
+        if (host.processStart(pid) !== session) throw endedError(place);
+        return isMounted(place) && host.exists(file);
+      });
+      const mode = request.readOnly ? ['--read-only'] : [];
+      const sectors = ['--sector-size', String(SECTOR_BYTES)];
+      const how = ['--find', '--show', '--direct-io=off', ...sectors, ...mode, file];
+      const device = (await host.run('losetup', how)).trim();
+      return { device, session, pid };
+    } catch (error) {
+      if (host.processStart(pid) === session) host.end(pid);
+      await detach(place);
+      throw error;
+    }
+  }
+
+  function endedError({ log }: AttachPlace): StorageError {
+    const said =
+      host
+        .read(log)
+        ?.trim()
+        .replaceAll(/\s*\n\s*/g, '; ') ?? '';
+    return new StorageError('unavailable', `nbdfuse ended: ${said}`, { retryable: false });
+  }
+
+  function isMounted({ folder }: AttachPlace): boolean {
+    const lines = (host.read('/proc/self/mounts') ?? '').split('\n');
+    return lines.some((line) => unescapeOctal(line.split(' ')[1] ?? '') === folder);
+  }
+
+  function loopsOf(place: AttachPlace): readonly string[] {
+    const file = fileOf(place);
+    return host
+      .list('/sys/block')
+      .filter((name) => host.read(`/sys/block/${name}/loop/backing_file`)?.trimEnd() === file)
+      .map((name) => `/dev/${name}`);
+  }
+
+  async function detach(place: AttachPlace, attached?: AttachedDevice): Promise<void> {
+    for (const device of loopsOf(place)) await host.run('losetup', ['--detach', device]);
+    await waitFor(clock, 'the loop device to go', END_MS_MAX, () => loopsOf(place).length === 0);
+    if (isMounted(place)) await host.run('umount', [place.folder]);
+    const { pid, session } = attached ?? {};
+    if (pid !== undefined && session !== '') {
+      // It writes nothing of its own, but who attaches again must not find it at work.
+      const ended = (): boolean => host.processStart(pid) !== session;
+      await waitFor(clock, 'nbdfuse to end', END_MS_MAX, ended);
+    }
+    await rmdir(place.folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+  }
+
+  return {
+    way: 'nbdfuse',
+    async probe({ reconnect }) {
+      const missing = missingPrograms(host, reconnect ? [...PROGRAMS, 'nbdkit'] : PROGRAMS);
+      if (missing !== undefined) return missing;
+      for (const path of ['/dev/fuse', '/dev/loop-control']) {
+        if (!host.exists(path)) return `there is no ${path}: modprobe fuse loop`;
+      }
+      return undefined;
+    },
+    attach,
+    serves: ({ device, session, pid }, place) =>
+      pid !== undefined &&
+      session !== '' &&
+      host.processStart(pid) === session &&
+      loopsOf(place).includes(device),
+    survivors: ({ place }) => loopsOf(place),
+    detach: ({ place, attached }) => detach(place, attached),
+  };
+}
+
+function fileOf({ folder }: AttachPlace): string {
+  return join(folder, 'disk');
+}
+
+function nbdfuseArgs(
+  { upstream, volume, readOnly, reconnect }: AttachRequest,
+  file: string,
+): readonly string[] {
+  const uri = exportUri(upstream, volume);
+  const mode = readOnly ? ['--readonly'] : [];
+  if (!reconnect) return [...mode, file, uri];
+  const line = ['nbdkit', '--exit-with-parent', '--foreground', ...mode];
+  // The outer filter first: what retry sends once more carries FUA, too.
+  const filters = ['--filter=fua', '--filter=retry', 'nbd', `uri=${uri}`];
+  const patience = [`retries=${RETRIES_MAX}`, 'retry-delay=1', 'retry-exponential=no'];
+  return [...mode, file, '[', ...line, ...filters, 'fuamode=force', ...patience, ']'];
+}

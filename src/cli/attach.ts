@@ -1,0 +1,144 @@
+// `varve attach VOLUME`, `varve attach --list`, `varve detach VOLUME|DEVICE`: a volume as a block
+// device of this machine. stdout is the device's path, for scripts: mkfs.ext4 $(varve attach pg).
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type AttachRequest, type Way, WAYS } from '../attach/attacher.ts';
+import { type Attachment, type Attachments, createAttachments } from '../attach/attachments.ts';
+import type { AttachmentRecord } from '../attach/records.ts';
+import { systemHost } from '../attach/system-host.ts';
+import { type NbdUpstream, parseUpstream, upstreamOfFaces } from '../attach/upstream.ts';
+import { isStorageError, StorageError } from '../base/errors.ts';
+import { systemClock } from '../base/system.ts';
+import type { CommandContext } from './command-context.ts';
+import { runningServer } from './running-server.ts';
+import type { Settings } from './settings.ts';
+import { lockStateDir, type StateLock } from './state-dir.ts';
+import { formatTable } from './text-table.ts';
+import { whileWaiting } from './while-waiting.ts';
+
+/** Longer than another attach takes, unless its server hangs. */
+const LOCK_MS_MAX = 40_000;
+const LOCK_ASK_EVERY_MS = 100;
+
+export interface AttachOptions {
+  readonly volume: string | undefined;
+  readonly list: boolean;
+  /** Undefined: the one that runs in the state directory. */
+  readonly server: string | undefined;
+  readonly how: string | undefined;
+  readonly readOnly: boolean;
+  readonly reconnect: boolean;
+  readonly json: boolean;
+}
+
+export async function runAttach(
+  settings: Settings,
+  context: CommandContext,
+  options: AttachOptions,
+): Promise<void> {
+  const { volume, json } = options;
+  if (options.list) return context.print(listText(attachmentsOf(settings)?.list() ?? [], json));
+  if (volume === undefined) {
+    throw new StorageError('invalid', 'attach what? Name a volume, or say --list');
+  }
+  const how = parseWay(options.how ?? 'auto');
+  const upstream =
+    options.server === undefined
+      ? await runningUpstream(settings, volume)
+      : parseUpstream(options.server);
+  const { readOnly, reconnect } = options;
+  const request: AttachRequest = { volume, upstream, readOnly, reconnect };
+  const attaching = locked(settings, (attachments) => attachments.attach(request, how));
+  const record = await whileWaiting(`attaching ${volume}`, attaching);
+  context.print(json ? `${JSON.stringify(reportOf(record))}\n` : `${record.device}\n`);
+}
+
+export async function runDetach(
+  settings: Settings,
+  context: CommandContext,
+  name: string,
+): Promise<void> {
+  const exists = existsSync(dirOf(settings));
+  const detaching = exists
+    ? locked(settings, (attachments) => attachments.detach(name))
+    : Promise.resolve(undefined);
+  const record = await whileWaiting(`detaching ${name}`, detaching);
+  if (record === undefined) context.printError(`varve: ${name} is not attached\n`);
+}
+
+function dirOf({ stateDir }: Settings): string {
+  return join(stateDir, 'attach');
+}
+
+/** Undefined when nothing was ever attached: looking makes no folder. */
+function attachmentsOf(settings: Settings): Attachments | undefined {
+  const dir = dirOf(settings);
+  if (!existsSync(dir)) return undefined;
+  return createAttachments({ host: systemHost, clock: systemClock, dir });
+}
+
+async function locked<T>(settings: Settings, work: (of: Attachments) => Promise<T>): Promise<T> {
+  const lock = await takeLock(dirOf(settings));
+  try {
+    return await work(attachmentsOf(settings)!);
+  } finally {
+    lock.release();
+  }
+}
+
+async function takeLock(dir: string): Promise<StateLock> {
+  const deadline = systemClock.monotonicMs() + LOCK_MS_MAX;
+  for (;;) {
+    try {
+      return await lockStateDir(dir, async () => false);
+    } catch (error) {
+      // Another attach or detach holds it, or takes it over from one that was killed.
+      const passes = isStorageError(error, 'exists') || isStorageError(error, 'unavailable');
+      if (!passes || systemClock.monotonicMs() > deadline) throw error;
+      await systemClock.sleep(LOCK_ASK_EVERY_MS);
+    }
+  }
+}
+
+async function runningUpstream(settings: Settings, volume: string): Promise<NbdUpstream> {
+  const { faces, volumes } = await runningServer(settings).status();
+  if (!volumes.some(({ name }) => name === volume)) {
+    const what = `no volume "${volume}": varve volume list shows those that are there`;
+    throw new StorageError('notFound', what);
+  }
+  return upstreamOfFaces(faces);
+}
+
+function parseWay(text: string): Way | 'auto' {
+  const ways = ['auto', ...WAYS] as const;
+  const way = ways.find((one) => one === text);
+  if (way !== undefined) return way;
+  throw new StorageError('invalid', `--how: "${text}" must be one of ${ways.join(', ')}`);
+}
+
+/** What scripts get; what else a record holds is ours. */
+function reportOf(record: AttachmentRecord): Readonly<Record<string, unknown>> {
+  const { volume, device, how, server, pid, readOnly, reconnect } = record;
+  return { volume, device, how, server, pid, readOnly, reconnect };
+}
+
+function listText(attachments: readonly Attachment[], json: boolean): string {
+  if (json) {
+    const rows = attachments.map((one) => ({ ...reportOf(one), stale: one.stale }));
+    return `${JSON.stringify(rows, null, 2)}\n`;
+  }
+  if (attachments.length === 0) return 'nothing is attached: varve attach VOLUME does\n';
+  const rows = attachments.map((one) => [
+    one.volume,
+    one.device,
+    one.how,
+    one.stale ? 'lost its server: detach it' : modeOf(one),
+    one.server,
+  ]);
+  return formatTable([['VOLUME', 'DEVICE', 'HOW', 'STATE', 'SERVER'], ...rows], []);
+}
+
+function modeOf({ readOnly, reconnect }: Attachment): string {
+  return `${readOnly ? 'read-only' : 'read-write'}${reconnect ? ', reconnects' : ''}`;
+}
