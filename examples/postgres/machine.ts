@@ -1,13 +1,13 @@
 // Everything between PostgreSQL and the bucket, as one thing that goes up, crashes, comes back.
 //
-//   PostgreSQL ─ ext4 ─ block device (test/support/attach.ts) ─ varve ─ store
+//   PostgreSQL ─ ext4 ─ block device (src/attach) ─ varve ─ store
 //
 // A crash takes varve first, with SIGKILL, so that everything above it fails as it would if the
 // machine were lost: what the page cache still holds gets an I/O error and is gone.
 
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type AttachedDevice, attachVolume } from '../../test/support/attach.ts';
+import { attachVolume, type TestDevice } from '../../test/support/attach.ts';
 import { runCommand, until } from '../../test/support/command.ts';
 import type { TestServer } from '../../test/support/server.ts';
 import { Postgres } from './postgres.ts';
@@ -20,7 +20,6 @@ export type MachineServer = Pick<TestServer, 'dir' | 'uri'> & Partial<TestServer
 
 export interface MachineOptions<Server extends MachineServer = TestServer> {
   readonly server: Server;
-  readonly directIo?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -29,7 +28,7 @@ export class Machine<Server extends MachineServer = TestServer> {
   readonly postgres: Postgres;
   readonly #options: MachineOptions<Server>;
   readonly #mountPoint: string;
-  #device: AttachedDevice | undefined;
+  #device: TestDevice | undefined;
   #mounted = false;
 
   constructor(options: MachineOptions<Server>) {
@@ -114,8 +113,8 @@ export class Machine<Server extends MachineServer = TestServer> {
 
   async #attach(): Promise<void> {
     this.#options.signal?.throwIfAborted();
-    const { server, directIo = false } = this.#options;
-    this.#device = await attachVolume({ uri: server.uri, dir: server.dir, directIo });
+    const { server } = this.#options;
+    this.#device = await attachVolume({ uri: server.uri, dir: server.dir });
   }
 
   async #detach(): Promise<void> {

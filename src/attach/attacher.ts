@@ -42,8 +42,8 @@ export interface Attacher {
   probe(request: AttachRequest): Promise<string | undefined>;
   /** Leaves nothing behind when it throws. Nothing of an earlier attachment may be there. */
   attach(request: AttachRequest, place: AttachPlace): Promise<AttachedDevice>;
-  /** The device is there, and what serves it lives. */
-  serves(attached: AttachedDevice, place: AttachPlace): boolean;
+  /** The device is there, and its server answers; or with `reconnect` may do so again. */
+  serves(attached: AttachedDevice, place: AttachPlace, reconnect: boolean): Promise<boolean>;
   /** Devices that are still there, served or not. */
   survivors(trace: Trace): readonly string[];
   /** Takes away whatever is still there. Nobody may use the device. Idempotent. */

@@ -33,7 +33,7 @@ export interface Attachments {
   attach(request: AttachRequest, how: Way | 'auto'): Promise<AttachmentRecord>;
   /** By volume or by device; undefined when it is not attached. */
   detach(name: string): Promise<AttachmentRecord | undefined>;
-  list(): readonly Attachment[];
+  list(): Promise<readonly Attachment[]>;
 }
 
 /** Programs that look at a new device, such as udev's, let go of it soon. */
@@ -52,19 +52,24 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
     return { place: records.placeOf(volume), attached: known };
   }
 
-  function isServed(record: AttachmentRecord): boolean {
+  async function isServed(record: AttachmentRecord): Promise<boolean> {
     const { place, attached } = traceOf(record.volume, record);
-    return attached !== undefined && attachers[record.how].serves(attached, place);
+    if (attached === undefined) return false;
+    return attachers[record.how].serves(attached, place, record.reconnect);
   }
 
   /** Takes away all that is left of a volume. Throws, and takes nothing, while it is in use. */
-  async function release(volume: string, record: AttachmentRecord | undefined): Promise<void> {
+  async function release(
+    volume: string,
+    record: AttachmentRecord | undefined,
+    served: boolean,
+  ): Promise<void> {
     const trace = traceOf(volume, record);
     const ways = Object.values(attachers);
     const devices = ways.flatMap((way) => way.survivors(trace));
     for (const device of devices) await refuseUse(device, volume);
     // A device whose server is gone takes nothing any more: that was told to who wrote to it.
-    if (record !== undefined && !record.readOnly && isServed(record)) await sync(record);
+    if (served && record?.readOnly === false) await sync(record);
     for (const way of ways) await way.detach(trace);
     records.remove(volume);
   }
@@ -104,36 +109,43 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
       const { volume, upstream, readOnly, reconnect } = request;
       const server = exportUri(upstream, volume);
       const before = records.read(volume);
-      if (before !== undefined && isServed(before)) {
+      if (before !== undefined && (await isServed(before))) {
         refuseOther(before, { server, readOnly, reconnect });
         return before;
       }
       const attacher = await choose(request, how);
-      await release(volume, before);
+      await release(volume, before, false);
       const place = records.placeOf(volume);
-      const attached = await attacher.attach(request, place);
-      const { bootId } = host;
-      const facts = { version: 1, volume, how: attacher.way, server, readOnly, reconnect } as const;
-      const record: AttachmentRecord = { ...facts, ...attached, bootId };
+      let attached: AttachedDevice | undefined;
       try {
+        attached = await attacher.attach(request, place);
+        const facts = { volume, how: attacher.way, server, readOnly, reconnect } as const;
+        const { bootId } = host;
+        const record: AttachmentRecord = { version: 1, ...facts, ...attached, bootId };
         await records.write(record);
+        return record;
       } catch (error) {
-        await attacher.detach({ place, attached });
+        if (attached !== undefined) await attacher.detach({ place, attached });
+        records.remove(volume);
         throw error;
       }
-      return record;
     },
     async detach(name) {
       requireRoot(host);
       const record = records.read(name) ?? records.list().find(({ device }) => device === name);
-      const wasServed = record !== undefined && isServed(record);
+      const served = record !== undefined && (await isServed(record));
       // Without a record there may still be what an attach that was killed has left.
       if (record !== undefined || !name.startsWith('/dev/')) {
-        await release(record?.volume ?? name, record);
+        await release(record?.volume ?? name, record, served);
       }
-      return wasServed ? record : undefined;
+      return served ? record : undefined;
     },
-    list: () => records.list().map((record) => ({ ...record, stale: !isServed(record) })),
+    list() {
+      const asked = records.list().map(async (record): Promise<Attachment> => {
+        return { ...record, stale: !(await isServed(record)) };
+      });
+      return Promise.all(asked);
+    },
   };
 }
 

@@ -24,6 +24,11 @@ export interface Host {
   isUnclaimed(device: string): boolean;
   /** Processes that have it open. */
   openers(device: string): readonly { readonly pid: number; readonly name: string }[];
+  /**
+   * False when a read of `path`, past every cache, is an error. One that takes long is none: the
+   * server may wait for its store.
+   */
+  answers(path: string): Promise<boolean>;
   /** What was written to the device is durable. */
   sync(device: string): Promise<void>;
 }

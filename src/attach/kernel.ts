@@ -57,7 +57,7 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
       await waitFor(clock, `${device} to be connected`, SETTLE_MS_MAX, () => !isEmpty(name));
       return { device, session: about(name, 'pid') };
     },
-    serves: (attached) => isThere(attached),
+    serves: async (attached) => isThere(attached) && (await host.answers(attached.device)),
     survivors: ({ attached }) =>
       attached !== undefined && isThere(attached) ? [attached.device] : [],
     async detach({ attached }) {

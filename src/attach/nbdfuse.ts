@@ -43,7 +43,7 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
     const session = host.processStart(pid);
     try {
       await waitFor(clock, 'nbdfuse to show its file', START_MS_MAX, () => {
-        if (host.processStart(pid) !== session) throw endedError(place);
+        if (!isProcess(pid, session)) throw endedError(place);
         return isMounted(place) && host.exists(file);
       });
       const mode = request.readOnly ? ['--read-only'] : [];
@@ -52,10 +52,15 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
       const device = (await host.run('losetup', how)).trim();
       return { device, session, pid };
     } catch (error) {
-      if (host.processStart(pid) === session) host.end(pid);
+      if (isProcess(pid, session)) host.end(pid);
       await detach(place);
       throw error;
     }
+  }
+
+  /** A pid that had ended when it was first looked at is none, either. */
+  function isProcess(pid: number, session: string): boolean {
+    return session !== '' && session !== 'ended' && host.processStart(pid) === session;
   }
 
   function endedError({ log }: AttachPlace): StorageError {
@@ -85,10 +90,9 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
     await waitFor(clock, 'the loop device to go', END_MS_MAX, () => loopsOf(place).length === 0);
     if (isMounted(place)) await host.run('umount', [place.folder]);
     const { pid, session } = attached ?? {};
-    if (pid !== undefined && session !== '') {
+    if (pid !== undefined && session !== undefined) {
       // It writes nothing of its own, but who attaches again must not find it at work.
-      const ended = (): boolean => host.processStart(pid) !== session;
-      await waitFor(clock, 'nbdfuse to end', END_MS_MAX, ended);
+      await waitFor(clock, 'nbdfuse to end', END_MS_MAX, () => !isProcess(pid, session));
     }
     await rmdir(place.folder).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;
@@ -106,11 +110,13 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
       return undefined;
     },
     attach,
-    serves: ({ device, session, pid }, place) =>
-      pid !== undefined &&
-      session !== '' &&
-      host.processStart(pid) === session &&
-      loopsOf(place).includes(device),
+    async serves({ device, session, pid }, place, reconnect) {
+      if (pid === undefined || !isProcess(pid, session)) return false;
+      if (!loopsOf(place).includes(device)) return false;
+      // A read would wait for the server. Without reconnect it is how the loss of one is seen:
+      // nbdfuse learns of it by a request.
+      return reconnect || (await host.answers(fileOf(place)));
+    },
     survivors: ({ place }) => loopsOf(place),
     detach: ({ place, attached }) => detach(place, attached),
   };

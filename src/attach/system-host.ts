@@ -11,6 +11,8 @@ import type { Host } from './host.ts';
 
 /** Programs that only set something up: one that takes longer hangs. */
 const PROGRAM_MS_MAX = 60_000;
+/** Who asks whether a device works wants to know soon. */
+const ANSWER_MS_MAX = 5_000;
 /** Administrators' programs are not in everybody's PATH. */
 const MORE_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
 
@@ -54,6 +56,7 @@ export const systemHost: Host = {
       )
       .map((pid) => ({ pid: Number(pid), name: read(`/proc/${pid}/comm`)?.trim() ?? '' }));
   },
+  answers,
   async sync(device) {
     await using file = await open(device, 'r');
     await file.sync();
@@ -83,6 +86,16 @@ function run(program: string, args: readonly string[]): Promise<string> {
       const said = `${stdout}${stderr}`.trim().replaceAll(/\s*\n\s*/g, '; ');
       const what = `${program} ${args.join(' ')} failed: ${said === '' ? cause.message : said}`;
       reject(new StorageError('unavailable', what, { cause, retryable: false }));
+    });
+  });
+}
+
+/** In a process of its own: a read that hangs in the kernel would hold this one. */
+function answers(path: string): Promise<boolean> {
+  const args = [`if=${path}`, 'of=/dev/null', 'bs=4096', 'count=1', 'iflag=direct'];
+  return new Promise((resolve) => {
+    execFile('dd', args, { timeout: ANSWER_MS_MAX, killSignal: 'SIGKILL' }, (error) => {
+      resolve(error === null || error.killed === true);
     });
   });
 }

@@ -38,7 +38,8 @@ export async function runAttach(
   options: AttachOptions,
 ): Promise<void> {
   const { volume, json } = options;
-  if (options.list) return context.print(listText(attachmentsOf(settings)?.list() ?? [], json));
+  if (options.list)
+    return context.print(listText((await attachmentsOf(settings)?.list()) ?? [], json));
   if (volume === undefined) {
     throw new StorageError('invalid', 'attach what? Name a volume, or say --list');
   }
