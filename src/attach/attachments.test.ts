@@ -49,7 +49,7 @@ test('attach by nbdfuse and loop, once; detach syncs and leaves nothing', async 
   assert.deepEqual(await attachments.list(), [{ ...record, stale: false }]);
 
   host.ran.length = 0;
-  assert.deepEqual(await attachments.detach('/dev/loop0'), record);
+  assert.deepEqual(await attachments.detach('/dev/loop0'), { ...record, stale: false });
   const went = ['sync /dev/loop0', 'losetup --detach /dev/loop0', `umount ${folder}`];
   assert.deepEqual(host.ran, went);
   assert.deepEqual(readdirSync(dir), []);
@@ -66,7 +66,7 @@ test('the kernel comes first, without -persist; its session tells whose device i
   // Taken over by another client in the meantime: it is not ours to disconnect.
   host.files.set('/sys/block/nbd0/pid', '9\n');
   assert.equal((await attachments.list())[0]?.stale, true);
-  assert.equal(await attachments.detach('pg'), undefined);
+  assert.equal((await attachments.detach('pg'))?.stale, true);
   assert.deepEqual(host.ran, [line]);
   host.files.delete('/sys/block/nbd0/pid');
   host.files.set('/sys/block/nbd0/size', '0\n');
@@ -159,7 +159,7 @@ test('an attachment whose server is gone is stale, and goes without a flush', as
   host.dead.add(join(dir, 'pg.fuse/disk'));
   assert.equal((await attachments.list())[0]?.stale, true);
   host.ran.length = 0;
-  assert.equal(await attachments.detach('pg'), undefined);
+  assert.equal((await attachments.detach('pg'))?.stale, true);
   assert.doesNotMatch(host.ran.join(), /sync/);
   assert.deepEqual(readdirSync(dir), []);
 });
@@ -221,5 +221,5 @@ test('a volume may have any name', async () => {
     '..%2F%C3%BC%20%2Fx.fuse',
     '..%2F%C3%BC%20%2Fx.json',
   ]);
-  assert.deepEqual(await attachments.detach(volume), record);
+  assert.deepEqual(await attachments.detach(volume), { ...record, stale: false });
 });

@@ -32,7 +32,7 @@ export interface Attachments {
   /** Idempotent: what is attached in the same way is returned as it is. */
   attach(request: AttachRequest, how: Way | 'auto'): Promise<AttachmentRecord>;
   /** By volume or by device; undefined when it is not attached. */
-  detach(name: string): Promise<AttachmentRecord | undefined>;
+  detach(name: string): Promise<Attachment | undefined>;
   list(): Promise<readonly Attachment[]>;
 }
 
@@ -138,7 +138,7 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
       if (record !== undefined || !name.startsWith('/dev/')) {
         await release(record?.volume ?? name, record, served);
       }
-      return served ? record : undefined;
+      return record === undefined ? undefined : { ...record, stale: !served };
     },
     list() {
       const asked = records.list().map(async (record): Promise<Attachment> => {

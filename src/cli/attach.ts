@@ -66,6 +66,7 @@ export async function runDetach(
     : Promise.resolve(undefined);
   const record = await whileWaiting(`detaching ${name}`, detaching);
   if (record === undefined) context.printError(`varve: ${name} is not attached\n`);
+  else if (record.stale) context.printError(`varve: ${name} had lost its server\n`);
 }
 
 function dirOf({ stateDir }: Settings): string {

@@ -91,15 +91,10 @@ async function withPassphraseFile(settings: Settings): Promise<Settings> {
 
 function howToAttach(settings: Settings, { faces, volumes, adminSocket }: Daemon): string {
   const name = volumes[0]?.name ?? 'NAME';
-  const tcp = settings.nbd.find((one) => 'host' in one);
   const uri = faces.find((one) => one.uri.startsWith('nbd+unix'))?.uri ?? faces[0]?.uri ?? '';
   const attach = [
     `  nbdinfo --list '${uri}'`,
-    ...(tcp === undefined
-      ? []
-      : [`  sudo nbd-client -N ${name} ${tcp.host} ${tcp.port} /dev/nbd0 -b 4096`]),
-    `  mkdir -p mnt && nbdfuse mnt/disk '${withExport(uri, name)}' &`,
-    '  sudo losetup --find --show mnt/disk',
+    `  sudo ./varve attach ${name} --state ${settings.stateDir}`,
     `  qemu-img info '${withExport(uri, name)}'`,
   ];
   const places = [
