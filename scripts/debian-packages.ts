@@ -1,4 +1,4 @@
-// The Debian packages that the tests need, and why. The product itself needs none of them.
+// The Debian packages that tests and examples need, and why. The product itself needs none of them.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -33,6 +33,26 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'procps', why: 'ps and sysctl in the fixtures' },
 ];
 
+/** What examples need beyond that. zfs-fuse stands in where the kernel has no ZFS. */
+export const EXAMPLE_PACKAGES: readonly DebianPackage[] = [
+  ...DEBIAN_PACKAGES,
+  { name: 'zfs-fuse', why: 'ZFS pools, mirrors and L2ARC without a kernel module' },
+  { name: 'haproxy', why: 'leads clients to the database that is primary' },
+  { name: 'pgbouncer', why: 'keeps their connections while it changes' },
+  ...guestPackages(),
+];
+
+/** For a guest with a kernel of its own: scripts/vm. */
+function guestPackages(): readonly DebianPackage[] {
+  return [
+    { name: 'qemu-system-x86', why: 'runs the guest' },
+    { name: 'mmdebstrap', why: 'makes its root file system' },
+    { name: 'busybox-static', why: 'its initrd' },
+    { name: 'cpio', why: 'packs the initrd' },
+    { name: 'kmod', why: 'finds the modules that the initrd needs' },
+  ];
+}
+
 /** Those that dpkg does not have fully installed. */
 export function missingPackages(names: readonly string[]): readonly string[] {
   const format = '${Package} ${db:Status-Abbrev}\n';
@@ -51,17 +71,21 @@ export function missingPackages(names: readonly string[]): readonly string[] {
 }
 
 /** Installs what is missing when this process may; throws with the command to run when not. */
-export function ensureDebianPackages(say: (line: string) => void): void {
-  const missing = missingPackages(DEBIAN_PACKAGES.map(({ name }) => name));
+export function ensureDebianPackages(
+  say: (line: string) => void,
+  packages: readonly DebianPackage[] = DEBIAN_PACKAGES,
+): void {
+  const missing = missingPackages(packages.map(({ name }) => name));
   if (missing.length === 0) return;
   const command = `apt-get install --no-install-recommends ${missing.join(' ')}`;
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
-    throw new Error(`the tests need Debian packages that are missing; as root: ${command}`);
+    throw new Error(`Debian packages are missing; as root: ${command}`);
   }
   say(`installing ${missing.join(' ')}`);
-  withoutMainCluster(() => {
+  withFiles(QUIET_FILES, () => {
     aptGet(['update']);
-    aptGet(['install', '--yes', '--no-install-recommends', ...missing]);
+    // What is there stays: zfs-fuse would take the place of the kernel's ZFS.
+    aptGet(['install', '--yes', '--no-install-recommends', '--no-remove', ...missing]);
   });
   const still = missingPackages(missing);
   if (still.length > 0) throw new Error(`apt-get did not install ${still.join(' ')}`);
@@ -75,20 +99,33 @@ function aptGet(args: readonly string[]): void {
 }
 
 /**
- * Debian's postgresql makes a cluster and starts it; the tests make their own. It asks this file
- * first. A file that is there is the administrator's, and stays as it is.
+ * Packages start what they install. Tests and examples start their own, and a machine keeps only
+ * the services that its administrator chose: Debian's postgresql asks the first file before it
+ * makes a cluster, every package's invoke-rc.d the second before it starts a daemon (101: not
+ * allowed).
  */
-function withoutMainCluster(install: () => void): void {
-  const path = '/etc/postgresql-common/createcluster.conf';
-  const ours = !existsSync(path);
-  if (ours) {
+const QUIET_FILES = [
+  {
+    path: '/etc/postgresql-common/createcluster.conf',
+    text: 'create_main_cluster = false\n',
+    mode: 0o644,
+    stays: true,
+  },
+  { path: '/usr/sbin/policy-rc.d', text: '#!/bin/sh\nexit 101\n', mode: 0o755, stays: false },
+] as const;
+
+/** A file that is there already is the administrator's, and stays as it is. */
+function withFiles(files: typeof QUIET_FILES, install: () => void): void {
+  const ours = files.filter(({ path }) => !existsSync(path));
+  for (const { path, text, mode } of ours) {
     mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, 'create_main_cluster = false\n');
+    writeFileSync(path, text, { mode });
   }
+  let installed = false;
   try {
     install();
-  } catch (error) {
-    if (ours) rmSync(path, { force: true });
-    throw error;
+    installed = true;
+  } finally {
+    for (const { path, stays } of ours) if (!installed || !stays) rmSync(path, { force: true });
   }
 }

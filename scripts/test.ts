@@ -1,4 +1,5 @@
 // `npm test [-- PATTERN…]`: the packages that the tests need, the checks, then every test.
+// `npm run test:examples`: the examples' own tests, of which some take minutes.
 //
 // With patterns only those tests run, and the checks are left out: it is meant for work on one
 // folder.
@@ -7,23 +8,29 @@ import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { runChecks } from './check.ts';
-import { ensureDebianPackages } from './debian-packages.ts';
+import { DEBIAN_PACKAGES, EXAMPLE_PACKAGES, ensureDebianPackages } from './debian-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const ALL = ['src', 'scripts', 'sim', 'fuzz', 'test'].map((folder) => `${folder}/**/*.test.ts`);
 
+/** Each brings up servers, gateways and databases: one at a time is all that a machine takes. */
+const EXAMPLES = ['examples/**/*.test.ts'];
+
 /** Test files at one time: several start servers and databases of their own. */
 const CONCURRENCY_MAX = 4;
 
-function main(patterns: readonly string[]): number {
+function main(given: readonly string[]): number {
+  const examples = given[0] === '--examples';
+  const patterns = examples ? [...given.slice(1), ...(given.length > 1 ? [] : EXAMPLES)] : given;
+  const packages = examples ? EXAMPLE_PACKAGES : DEBIAN_PACKAGES;
   try {
-    ensureDebianPackages((line) => process.stderr.write(`test: ${line}\n`));
+    ensureDebianPackages((line) => process.stderr.write(`test: ${line}\n`), packages);
   } catch (error) {
     process.stderr.write(`test: ${error instanceof Error ? error.message : String(error)}\n`);
     return 1;
   }
   const checked = patterns.length > 0 || runChecks();
-  const concurrency = Math.min(CONCURRENCY_MAX, availableParallelism());
+  const concurrency = examples ? 1 : Math.min(CONCURRENCY_MAX, availableParallelism());
   const args = [
     '--test',
     '--test-reporter=spec',

@@ -14,9 +14,8 @@ import { parseArgs } from 'node:util';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureDebianPackages } from '../../scripts/debian-packages.ts';
-import { failureText } from '../../test/support/failure-text.ts';
 import { startServer } from '../../test/support/server.ts';
+import { runDemo, say } from '../support/demo.ts';
 import { checkAcknowledged, startAckedWriters } from './acked-writer.ts';
 import { openBucket } from './bucket.ts';
 import { Machine } from './machine.ts';
@@ -61,11 +60,6 @@ function readOptions(args: readonly string[]): Options {
     clients: count('clients'),
     keep: values.keep,
   };
-}
-
-function say(line: string): void {
-  const seconds = (performance.now() / 1000).toFixed(1).padStart(6);
-  process.stderr.write(`[${seconds} s] ${line}\n`);
 }
 
 async function demo(options: Options, signal: AbortSignal): Promise<void> {
@@ -174,29 +168,6 @@ async function crashAndRecover(machine: Machine, { seconds }: Options): Promise<
   say('pg_amcheck finds nothing');
 }
 
-async function main(): Promise<number> {
-  const interrupt = new AbortController();
-  const onSignal = (): void => {
-    if (interrupt.signal.aborted) say('already cleaning up: wait');
-    interrupt.abort(new Error('interrupted'));
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  try {
-    const options = readOptions(process.argv.slice(2));
-    if (process.getuid?.() !== 0) throw new Error('attaching a block device takes root: use sudo');
-    ensureDebianPackages(say);
-    await demo(options, interrupt.signal);
-    return 0;
-  } catch (error) {
-    // What was cut off complains, but only what went wrong while cleaning up matters then.
-    const expected = interrupt.signal.aborted && !(error instanceof SuppressedError);
-    process.stderr.write(`demo: ${expected ? 'interrupted' : failureText(error)}\n`);
-    return 1;
-  } finally {
-    process.off('SIGINT', onSignal);
-    process.off('SIGTERM', onSignal);
-  }
-}
-
-process.exitCode = await main();
+process.exitCode = await runDemo(async (signal) => {
+  await demo(readOptions(process.argv.slice(2)), signal);
+});
