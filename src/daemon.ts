@@ -74,7 +74,7 @@ export async function startDaemon(
   const legacy = await succession?.takeOver(components.version, serves);
   if (legacy !== undefined) await lockState();
   rising.defer(() => progress.end());
-  const database = await openBranch(settings, components, unlocked, rising);
+  const { database, writeVerifier } = await openBranch(settings, components, unlocked, rising);
   checkSuccession(legacy, database);
 
   const volumes = await openVolumes(database, { readAheadBytes: READ_AHEAD_BYTES });
@@ -88,7 +88,17 @@ export async function startDaemon(
   }
   const { faces, nbd } = await openFaces(
     settings,
-    { ...components, opened, database, volumes, wires, adminSocket, legacy, untilClosed },
+    {
+      ...components,
+      opened,
+      database,
+      writeVerifier,
+      volumes,
+      wires,
+      adminSocket,
+      legacy,
+      untilClosed,
+    },
     rising,
   );
   progress.end();

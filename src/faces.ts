@@ -29,6 +29,7 @@ import {
 } from './server/nbd/address.ts';
 import type { NbdCounters } from './server/nbd/counters.ts';
 import { NBD_SERVER_DEFAULTS, type NbdServer, startNbdServer } from './server/nbd/server.ts';
+import { withWriteVerifier } from './server/nbd/verified-exports.ts';
 import {
   httpTlsOptions,
   knowsClients,
@@ -72,6 +73,8 @@ export interface FaceComponents {
   readonly wires: Wires;
   readonly opened: OpenedStore;
   readonly database: Database;
+  /** RFC 0005. */
+  readonly writeVerifier: string;
   readonly volumes: Volumes;
   readonly adminSocket: string;
   /** Replaces this process; asked for over the admin socket. */
@@ -89,6 +92,7 @@ export async function openFaces(
   open: AsyncDisposableStack,
 ): Promise<{ readonly faces: readonly Face[]; readonly nbd: NbdServer }> {
   const { clock, log, wires, opened, database, volumes, untilClosed } = components;
+  const directory = withWriteVerifier(volumes, components.writeVerifier, log);
   const faces: Face[] = [];
   const listening: { nbd?: NbdServer } = {};
   const service = createAdminService({
@@ -106,7 +110,7 @@ export async function openFaces(
   const admin = await createAdminServer({ service, log }, components.adminSocket);
   open.defer(() => untilClosed(admin.close()));
   const nbd = await startNbdServer(
-    { directory: volumes, clock, log, tls: wires.tls },
+    { directory, clock, log, tls: wires.tls },
     {
       addresses: settings.nbd,
       access: settings.tls.exports,

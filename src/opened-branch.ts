@@ -31,6 +31,9 @@ import type { ObjectStore } from './objectstore/object-store.ts';
 /** How often what was seen of the branch is noted. */
 const SEEN_INTERVAL_MS = 60_000;
 
+/** The write verifier of a server that answers no writes. */
+const NO_WRITES = '0000000000000000';
+
 /** Below this, handing a job to a thread costs more than doing it. */
 const SEALING = { inlineBytesMax: 72 * 1024 };
 
@@ -67,13 +70,19 @@ export async function unlockStore(
   return { store, passphrase, root, sealer };
 }
 
+export interface OpenedBranch {
+  readonly database: Database;
+  /** RFC 0005. */
+  readonly writeVerifier: string;
+}
+
 /** `open` closes it and all that it stands on. */
 export async function openBranch(
   settings: Settings,
   components: BranchComponents,
   { store, passphrase, sealer, root }: UnlockedStore,
   open: AsyncDisposableStack,
-): Promise<Database> {
+): Promise<OpenedBranch> {
   const { clock, rng, log, progress } = components;
   const diskCache = await openCache(settings, components);
   open.defer(() => diskCache?.close());
@@ -95,12 +104,25 @@ export async function openBranch(
       onProgress: (done, total) => progress.update(done, total),
     },
   );
-  open.defer(() => database.close());
+  const writeVerifier = writeVerifierOf(database, seen, rng);
+  open.defer(async () => {
+    await database.close();
+    // Whoever gets here has nothing left that could be lost.
+    await noteSeen(seen, database, log, writeVerifier);
+  });
   const note = (): Promise<void> => noteSeen(seen, database, log);
   await note();
-  open.defer(note);
   open.defer(every(clock, SEEN_INTERVAL_MS, note));
-  return database;
+  return { database, writeVerifier };
+}
+
+/** That of the server before this one if nothing can have been lost in between. */
+function writeVerifierOf(database: Database, seen: Seen, rng: Rng): string {
+  if (database.readOnly) return NO_WRITES;
+  return (
+    seen.endedClean(database.status().epoch) ??
+    Buffer.from(rng.bytes(NO_WRITES.length / 2)).toString('hex')
+  );
 }
 
 /** One core is left to the thread that serves. */
@@ -142,10 +164,15 @@ async function openCache(
 }
 
 /** Never rejects: it is a help against rollbacks, and not worth a server. */
-async function noteSeen(seen: Seen, database: Database, log: Log): Promise<void> {
+async function noteSeen(
+  seen: Seen,
+  database: Database,
+  log: Log,
+  endedClean?: string,
+): Promise<void> {
   const { epoch, manifest } = database.status();
   if (database.readOnly) return;
-  await seen.note(epoch, manifest).catch((error: unknown) => {
+  await seen.note(epoch, manifest, endedClean).catch((error: unknown) => {
     log.warn('seen.failed', { error: messageOf(error) });
   });
 }

@@ -2,7 +2,9 @@
 // less was rolled back, or replaced by an old copy, and whoever can write to the bucket can do that
 // unnoticed otherwise (docs/security.md).
 //
-//   { "<store id>/<branch id>": { "epoch": n, "manifest": n } }
+//   { "<store id>/<branch id>": { "epoch": n, "manifest": n, "endedClean": "<write verifier>" } }
+//
+// `endedClean` is there while no server runs that might lose what it answers (RFC 0005).
 
 import { readFileSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
@@ -12,7 +14,16 @@ import { StorageError } from '../base/errors.ts';
 import { errorCode } from '../objectstore/directory-errors.ts';
 
 const count = z.number().int().nonnegative();
-const schema = z.record(z.string(), z.object({ epoch: count, manifest: count }));
+const branch = z.object({
+  epoch: count,
+  manifest: count,
+  endedClean: z
+    .string()
+    .regex(/^[0-9a-f]{16}$/)
+    .optional(),
+});
+const schema = z.record(z.string(), branch);
+type Branches = z.infer<typeof schema>;
 
 /** What the engine found before it claimed an epoch. */
 export interface SeenBranch {
@@ -24,8 +35,11 @@ export interface SeenBranch {
 
 export class Seen {
   readonly #path: string;
-  #branches: z.infer<typeof schema>;
+  #branches: Branches;
   #key = '';
+  #written = Promise.resolve();
+  /** What is written of the past may not be what the store shows. */
+  #rolledBack = false;
 
   /** `corrupt` for a file that makes no sense. */
   constructor(stateDir: string) {
@@ -37,6 +51,7 @@ export class Seen {
   check({ storeId, branch, epoch, manifest }: SeenBranch, accepted: boolean): void {
     this.#key = `${storeId}/${branch}`;
     const before = this.#branches[this.#key];
+    this.#rolledBack = accepted;
     if (before === undefined || accepted) return;
     if (epoch >= before.epoch && manifest >= before.manifest) return;
     throw new StorageError(
@@ -47,20 +62,42 @@ export class Seen {
     );
   }
 
-  /** Of the branch that was checked. Durable when it resolves. */
-  async note(epoch: number, manifest: number): Promise<void> {
+  /**
+   * The write verifier that the server with this epoch takes over from the one before it. Undefined
+   * when that one may have lost what it answered, or another came in between.
+   */
+  endedClean(epoch: number): string | undefined {
     const before = this.#branches[this.#key];
-    if (before?.epoch === epoch && before.manifest === manifest) return;
-    this.#branches = { ...this.#branches, [this.#key]: { epoch, manifest } };
+    return this.#rolledBack || before?.epoch !== epoch - 1 ? undefined : before.endedClean;
+  }
+
+  /**
+   * Of the branch that was checked. With the write verifier when all that was answered is durable
+   * and nothing more will be. Durable when it resolves.
+   */
+  async note(epoch: number, manifest: number, endedClean?: string): Promise<void> {
+    const before = this.#branches[this.#key];
+    const same = before?.epoch === epoch && before.manifest === manifest;
+    if (same && before.endedClean === endedClean) return;
+    this.#branches = { ...this.#branches, [this.#key]: { epoch, manifest, endedClean } };
+    // The last note of a branch comes while an earlier one may still be written.
+    const written = this.#written.then(() => this.#write());
+    this.#written = written.catch(() => {});
+    return written;
+  }
+
+  async #write(): Promise<void> {
     const fresh = `${this.#path}.new`;
-    await using file = await open(fresh, 'w', 0o600);
-    await file.writeFile(`${JSON.stringify(this.#branches, null, 1)}\n`);
-    await file.sync();
+    {
+      await using file = await open(fresh, 'w', 0o600);
+      await file.writeFile(`${JSON.stringify(this.#branches, null, 1)}\n`);
+      await file.sync();
+    }
     await rename(fresh, this.#path);
   }
 }
 
-function read(path: string): z.infer<typeof schema> {
+function read(path: string): Branches {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');

@@ -4,6 +4,7 @@
 
 import { isStorageError, StorageError } from '../../base/errors.ts';
 import type { BlockDeviceDirectory } from '../../volume/block-device.ts';
+import { volumeOf } from './verified-exports.ts';
 
 /** Export names by client identity; `*` among the names is all of them. */
 export type AccessTable = Readonly<Record<string, readonly string[]>>;
@@ -25,7 +26,7 @@ export function directoryFor(
     list: () => directory.list().filter(({ name }) => names.includes(name)),
     open(name) {
       const missing = `there is no export "${name}"`;
-      if (!names.includes(name)) throw new StorageError('notFound', missing);
+      if (!names.includes(volumeOf(name))) throw new StorageError('notFound', missing);
       try {
         return directory.open(name);
       } catch (error) {
