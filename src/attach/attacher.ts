@@ -6,12 +6,30 @@ import type { NbdUpstream } from './upstream.ts';
 export const WAYS = ['kernel', 'nbdfuse'] as const;
 export type Way = (typeof WAYS)[number];
 
+/**
+ * What becomes of the device when its server ends. `never`: it fails. `clean`: it waits for the
+ * next server, and fails when the last one may have lost what it answered (RFC 0005). `always`: it
+ * waits, and every write is durable before it is answered.
+ */
+export const RECONNECTS = ['never', 'clean', 'always'] as const;
+export type Reconnect = (typeof RECONNECTS)[number];
+
 export interface AttachRequest {
   readonly volume: string;
   readonly upstream: NbdUpstream;
   readonly readOnly: boolean;
-  /** The device outlives a server that is killed and started again. */
-  readonly reconnect: boolean;
+  readonly reconnect: Reconnect;
+  /**
+   * How long a request waits for a server to connect to again before it is an I/O error. The
+   * kernel's way waits as long as its nbd-client tries.
+   */
+  readonly patienceSeconds: number;
+}
+
+/** A request, and the export that answers to it. */
+export interface AttachTask extends AttachRequest {
+  /** Of `clean`, it carries the server's write verifier. */
+  readonly exportName: string;
 }
 
 /** The folder and the log that an attachment may use; both are named after the volume. */
@@ -34,6 +52,8 @@ export interface Trace {
   readonly place: AttachPlace;
   /** Absent when nobody lived to write it down, or the machine has been booted since. */
   readonly attached?: AttachedDevice | undefined;
+  /** Nobody will answer for it any more. */
+  readonly lost: boolean;
 }
 
 export interface Attacher {
@@ -41,9 +61,9 @@ export interface Attacher {
   /** Why this host, or this request, cannot be served in this way; undefined when it can. */
   probe(request: AttachRequest): Promise<string | undefined>;
   /** Leaves nothing behind when it throws. Nothing of an earlier attachment may be there. */
-  attach(request: AttachRequest, place: AttachPlace): Promise<AttachedDevice>;
-  /** The device is there, and its server answers; or with `reconnect` may do so again. */
-  serves(attached: AttachedDevice, place: AttachPlace, reconnect: boolean): Promise<boolean>;
+  attach(task: AttachTask, place: AttachPlace): Promise<AttachedDevice>;
+  /** The device is there, and its server answers; or may do so again, unless it is `never`. */
+  serves(attached: AttachedDevice, place: AttachPlace, reconnect: Reconnect): Promise<boolean>;
   /** Devices that are still there, served or not. */
   survivors(trace: Trace): readonly string[];
   /** Takes away whatever is still there. Nobody may use the device. Idempotent. */

@@ -12,14 +12,17 @@ import {
   type FakeHost,
   withKernelNbd,
   withLoopDevices,
+  withVerifier,
 } from './testing.ts';
 
 const REQUEST: AttachRequest = {
   volume: 'pg',
   upstream: { socket: '/run/varve.sock' },
   readOnly: false,
-  reconnect: false,
+  reconnect: 'never',
+  patienceSeconds: 30,
 };
+const CLEAN: AttachRequest = { ...REQUEST, reconnect: 'clean' };
 const MOUNT = '36 35 7:0 / /srv/my\\040pg rw shared:1 - ext4 /dev/loop0 rw\n';
 
 let dir: string;
@@ -57,7 +60,7 @@ test('attach by nbdfuse and loop, once; detach syncs and leaves nothing', async 
   assert.equal(await attachments.detach('/dev/loop0'), undefined);
 });
 
-test('the kernel comes first, without -persist; its session tells whose device it is', async () => {
+test('the kernel comes first; never is without -persist; its session says whose', async () => {
   withKernelNbd(host);
   const record = await attachments.attach({ ...REQUEST, readOnly: true }, 'auto');
   const line = 'nbd-client -unix /run/varve.sock /dev/nbd0 -N pg -b 4096 -C 4 -timeout 0 -R';
@@ -76,19 +79,53 @@ test('the kernel comes first, without -persist; its session tells whose device i
   assert.deepEqual(host.ran.slice(-2), ['sync /dev/nbd0', 'nbd-client -d /dev/nbd0']);
 });
 
-test('with reconnect every write is a barrier, and the kernel is passed over', async () => {
+test('with reconnect always every write is a barrier, and the kernel is passed over', async () => {
   withKernelNbd(host);
-  await assert.rejects(attachments.attach({ ...REQUEST, reconnect: true }, 'auto'), {
+  await assert.rejects(attachments.attach({ ...REQUEST, reconnect: 'always' }, 'auto'), {
     kind: 'unavailable',
-    message: /kernel: .*without losing writes; nbdfuse: nbdkit missing: apt-get install nbdkit/,
+    message:
+      /kernel: .*cannot make every write durable; nbdfuse: nbdkit missing: apt-get install nbdkit/,
   });
   host.programs.add('nbdkit');
-  await attachments.attach({ ...REQUEST, reconnect: true }, 'auto');
+  await attachments.attach({ ...REQUEST, reconnect: 'always' }, 'auto');
   assert.match(host.ran[0]!, /\[ nbdkit .*--filter=fua --filter=retry nbd .*fuamode=force .*\]$/);
   await assert.rejects(attachments.attach(REQUEST, 'auto'), {
     kind: 'exists',
-    message: 'pg is attached at /dev/loop0 with reconnect true: detach it first',
+    message: 'pg is attached at /dev/loop0 with reconnect always: detach it first',
   });
+});
+
+test('with reconnect clean the export’s name has the server’s write verifier', async () => {
+  withKernelNbd(host);
+  await assert.rejects(attachments.attach(CLEAN, 'auto'), /nbdinfo missing: .* libnbd-bin/);
+  for (const program of ['nbdinfo', 'nbdkit']) host.programs.add(program);
+  await attachments.attach(CLEAN, 'kernel');
+  assert.equal(host.ran[0], 'nbdinfo --json nbd+unix:///pg%2F?socket=/run/varve.sock');
+  assert.match(host.ran[1]!, / -N pg\/1 .*-persist$/);
+  await attachments.detach('pg');
+  host.ran.length = 0;
+  await attachments.attach(CLEAN, 'nbdfuse');
+  const proxy = /\[ nbdkit .* --filter=retry nbd uri=nbd\+unix:\/\/\/pg%2F1\?.* retries=30 .*\]$/;
+  assert.match(host.ran[1]!, proxy);
+  assert.doesNotMatch(host.ran[1]!, /fua/);
+});
+
+test('behind a crash of its server a device is lost, and attached anew', async () => {
+  for (const program of ['nbdinfo', 'nbdkit']) host.programs.add(program);
+  const record = await attachments.attach(CLEAN, 'auto');
+  host.acts.set('nbdinfo', failWith('nobody listens'));
+  assert.deepEqual(await attachments.attach(CLEAN, 'auto'), record, 'it may come back');
+  withVerifier(host, '2');
+  assert.equal((await attachments.list())[0]?.stale, true);
+  host.files.set('/proc/self/mountinfo', MOUNT);
+  await assert.rejects(attachments.attach(CLEAN, 'auto'), /mounted at \/srv\/my pg/);
+  host.files.delete('/proc/self/mountinfo');
+  host.ran.length = 0;
+  const again = await attachments.attach(CLEAN, 'auto');
+  assert.notEqual(again.pid, record.pid);
+  assert.equal(again.exportName, 'pg/2');
+  assert.doesNotMatch(host.ran.join(), /sync/);
+  assert.deepEqual([...host.processes.keys()], [again.pid], 'what waited for the old one is gone');
 });
 
 const USES: readonly (readonly [what: string, use: () => void, expected: RegExp])[] = [

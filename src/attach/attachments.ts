@@ -9,11 +9,11 @@
 import type { Clock } from '../base/clock.ts';
 import { messageOf, StorageError } from '../base/errors.ts';
 import type { AttachedDevice, Attacher, AttachRequest, Trace, Way } from './attacher.ts';
-import { type Host, requireRoot } from './host.ts';
+import { type Host, missingPrograms, requireRoot } from './host.ts';
 import { createKernelAttacher } from './kernel.ts';
 import { createNbdfuseAttacher } from './nbdfuse.ts';
 import { type AttachmentRecord, openRecords } from './records.ts';
-import { exportUri } from './upstream.ts';
+import { exportUri, parseUpstream, verifiedName } from './upstream.ts';
 import { refuseInUse, useOf } from './usage.ts';
 
 export interface AttachmentsDeps {
@@ -47,15 +47,22 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
     nbdfuse: createNbdfuseAttacher(host, clock),
   };
 
-  function traceOf(volume: string, record: AttachmentRecord | undefined): Trace {
+  function traceOf(volume: string, record: AttachmentRecord | undefined, lost: boolean): Trace {
     const known = record?.bootId === host.bootId ? deviceOf(record) : undefined;
-    return { place: records.placeOf(volume), attached: known };
+    return { place: records.placeOf(volume), attached: known, lost };
   }
 
   async function isServed(record: AttachmentRecord): Promise<boolean> {
-    const { place, attached } = traceOf(record.volume, record);
+    const { place, attached } = traceOf(record.volume, record, false);
     if (attached === undefined) return false;
-    return attachers[record.how].serves(attached, place, record.reconnect);
+    if (!(await attachers[record.how].serves(attached, place, record.reconnect))) return false;
+    return record.reconnect !== 'clean' || (await isWelcome(record));
+  }
+
+  /** False when the server that answers now refuses this client. Nobody may answer for a while. */
+  async function isWelcome({ server, volume, exportName }: AttachmentRecord): Promise<boolean> {
+    const named = await verifiedName(host, parseUpstream(server), volume).catch(() => exportName);
+    return named === exportName;
   }
 
   /** Takes away all that is left of a volume. Throws, and takes nothing, while it is in use. */
@@ -64,7 +71,7 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
     record: AttachmentRecord | undefined,
     served: boolean,
   ): Promise<void> {
-    const trace = traceOf(volume, record);
+    const trace = traceOf(volume, record, !served);
     const ways = Object.values(attachers);
     const devices = ways.flatMap((way) => way.survivors(trace));
     for (const device of devices) await refuseUse(device, volume);
@@ -91,7 +98,13 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
     }
   }
 
+  async function exportFor({ volume, upstream, reconnect }: AttachRequest): Promise<string> {
+    return reconnect === 'clean' ? verifiedName(host, upstream, volume) : volume;
+  }
+
   async function choose(request: AttachRequest, how: Way | 'auto'): Promise<Attacher> {
+    const missing = request.reconnect === 'clean' && missingPrograms(host, ['nbdinfo']);
+    if (typeof missing === 'string') throw cannotError(request, [missing]);
     const candidates = how === 'auto' ? Object.values(attachers) : [attachers[how]];
     const reasons: string[] = [];
     for (const one of candidates) {
@@ -99,8 +112,7 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
       if (reason === undefined) return one;
       reasons.push(`${one.way}: ${reason}`);
     }
-    const what = `${request.volume} cannot be attached: ${reasons.join('; ')}`;
-    throw new StorageError('unavailable', what, { retryable: false });
+    throw cannotError(request, reasons);
   }
 
   return {
@@ -114,18 +126,20 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
         return before;
       }
       const attacher = await choose(request, how);
+      const exportName = await exportFor(request);
       await release(volume, before, false);
       const place = records.placeOf(volume);
       let attached: AttachedDevice | undefined;
       try {
-        attached = await attacher.attach(request, place);
-        const facts = { volume, how: attacher.way, server, readOnly, reconnect } as const;
+        attached = await attacher.attach({ ...request, exportName }, place);
+        const how = attacher.way;
+        const facts = { volume, how, server, exportName, readOnly, reconnect } as const;
         const { bootId } = host;
         const record: AttachmentRecord = { version: 1, ...facts, ...attached, bootId };
         await records.write(record);
         return record;
       } catch (error) {
-        if (attached !== undefined) await attacher.detach({ place, attached });
+        if (attached !== undefined) await attacher.detach({ place, attached, lost: true });
         records.remove(volume);
         throw error;
       }
@@ -147,6 +161,11 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
       return Promise.all(asked);
     },
   };
+}
+
+function cannotError({ volume }: AttachRequest, reasons: readonly string[]): StorageError {
+  const what = `${volume} cannot be attached: ${reasons.join('; ')}`;
+  return new StorageError('unavailable', what, { retryable: false });
 }
 
 function deviceOf({ device, session, pid }: AttachmentRecord): AttachedDevice {

@@ -36,6 +36,7 @@ export interface Host {
 /** The Debian package of each program that a way may need. */
 const PACKAGE_OF: Readonly<Record<string, string>> = {
   nbdfuse: 'libnbd-bin',
+  nbdinfo: 'libnbd-bin',
   nbdkit: 'nbdkit',
   'nbd-client': 'nbd-client',
   losetup: 'mount',

@@ -1,14 +1,14 @@
 // A device of the kernel's own NBD client, which nbd-client sets up by netlink: once it has handed
 // the sockets over, no process is left.
 //
-// Without -persist: a client that connects again after its server was killed goes on as if nothing
-// had been, though writes that it was told are done, and no flush covered, are gone with that
-// server; the next flush would then be a lie. A graceful upgrade hands the sockets over, and needs
-// no new connection.
+// With -persist a process stays behind, which connects again when the server has ended. The name of
+// the export then carries the server's write verifier (RFC 0005): behind a crash it is refused, and
+// the device fails. By the volume's name alone it would go on as if nothing had been, though writes
+// that no flush covered are gone, and the next flush would be a lie.
 
 import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
-import type { AttachedDevice, Attacher, AttachRequest } from './attacher.ts';
+import type { AttachedDevice, Attacher, AttachTask } from './attacher.ts';
 import { type Host, missingPrograms } from './host.ts';
 import type { NbdUpstream } from './upstream.ts';
 import { waitFor } from './wait-for.ts';
@@ -39,7 +39,7 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
   return {
     way: 'kernel',
     async probe({ reconnect }) {
-      if (reconnect) return 'the kernel’s NBD cannot connect again without losing writes';
+      if (reconnect === 'always') return 'the kernel’s NBD cannot make every write durable';
       const missing = missingPrograms(host, ['nbd-client']);
       if (missing !== undefined) return missing;
       if (freeDevice() !== undefined) return undefined;
@@ -48,12 +48,12 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
       if (freeDevice() !== undefined) return undefined;
       return 'no free /dev/nbdN: the kernel has no module nbd, or all of its devices are taken';
     },
-    async attach(request) {
+    async attach(task) {
       const name = freeDevice();
       if (name === undefined)
         throw new StorageError('unavailable', 'no /dev/nbdN is free any more');
       const device = `/dev/${name}`;
-      await host.run('nbd-client', nbdClientArgs(request, device));
+      await host.run('nbd-client', nbdClientArgs(task, device));
       await waitFor(clock, `${device} to be connected`, SETTLE_MS_MAX, () => !isEmpty(name));
       return { device, session: about(name, 'pid') };
     },
@@ -74,7 +74,7 @@ function nameOf(device: string): string {
 }
 
 function nbdClientArgs(
-  { upstream, volume, readOnly }: AttachRequest,
+  { upstream, exportName, readOnly, reconnect }: AttachTask,
   device: string,
 ): readonly string[] {
   const options = [
@@ -85,7 +85,8 @@ function nbdClientArgs(
     '-timeout',
     String(REQUEST_SECONDS_MAX),
   ];
-  return [...placeArgs(upstream), device, '-N', volume, ...options, ...(readOnly ? ['-R'] : [])];
+  const modes = [...(reconnect === 'clean' ? ['-persist'] : []), ...(readOnly ? ['-R'] : [])];
+  return [...placeArgs(upstream), device, '-N', exportName, ...options, ...modes];
 }
 
 function placeArgs(upstream: NbdUpstream): readonly string[] {

@@ -2,15 +2,17 @@
 // makes a disk of the file.
 //
 //   server ─ NBD ─ nbdfuse ─ FOLDER/disk (FUSE) ─ /dev/loopN
-//   server ─ NBD ─ nbdkit (fua, retry) ─ nbdfuse ─ FOLDER/disk ─ /dev/loopN       with reconnect
+//   server ─ NBD ─ nbdkit (retry) ─ nbdfuse ─ FOLDER/disk ─ /dev/loopN            reconnect clean
+//   server ─ NBD ─ nbdkit (fua, retry) ─ nbdfuse ─ FOLDER/disk ─ /dev/loopN       reconnect always
 //
 // A flush arrives as one: the file system's barrier is an fsync of the file, which nbdfuse sends as
 // NBD_CMD_FLUSH. The loop device goes through the page cache, under which a flush is still a flush
 // (docs/postgres.md has the measurement).
 //
-// When its server is gone nbdfuse ends and the device fails: that is right, because a new server
-// has lost what no flush covered. To connect again, and then answer the next flush with success,
-// would be a lie. So with reconnect every write is a FUA write: what was acknowledged stays.
+// When its server is gone nbdfuse ends and the device fails: a new server may have lost what no
+// flush covered. To connect again, and then answer the next flush with success, would be a lie. So
+// it is done only by an export name with a write verifier (RFC 0005), or with every write a FUA
+// write, so that what was acknowledged stays.
 //
 // What is there is asked of the kernel, never of a record: a loop device is ours when its file is.
 
@@ -18,7 +20,7 @@ import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
-import type { AttachedDevice, Attacher, AttachPlace, AttachRequest } from './attacher.ts';
+import type { AttachedDevice, Attacher, AttachPlace, AttachTask, Trace } from './attacher.ts';
 import { type Host, missingPrograms } from './host.ts';
 import { exportUri } from './upstream.ts';
 import { unescapeOctal } from './usage.ts';
@@ -30,30 +32,28 @@ const START_MS_MAX = 30_000;
 const END_MS_MAX = 30_000;
 /** What every file system of today is made for, and a volume's own block. */
 const SECTOR_BYTES = 4096;
-/** With reconnect: how often, a second apart, a request is tried before it is an I/O error. */
-const RETRIES_MAX = 3600;
 
 const PROGRAMS = ['nbdfuse', 'losetup', 'umount'];
 
 export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
-  async function attach(request: AttachRequest, place: AttachPlace): Promise<AttachedDevice> {
+  async function attach(task: AttachTask, place: AttachPlace): Promise<AttachedDevice> {
     await mkdir(place.folder, { recursive: true, mode: 0o700 });
     const file = fileOf(place);
-    const pid = host.start('nbdfuse', nbdfuseArgs(request, file), place.log);
+    const pid = host.start('nbdfuse', nbdfuseArgs(task, file), place.log);
     const session = host.processStart(pid);
     try {
       await waitFor(clock, 'nbdfuse to show its file', START_MS_MAX, () => {
         if (!isProcess(pid, session)) throw endedError(place);
         return isMounted(place) && host.exists(file);
       });
-      const mode = request.readOnly ? ['--read-only'] : [];
+      const mode = task.readOnly ? ['--read-only'] : [];
       const sectors = ['--sector-size', String(SECTOR_BYTES)];
       const how = ['--find', '--show', '--direct-io=off', ...sectors, ...mode, file];
       const device = (await host.run('losetup', how)).trim();
       return { device, session, pid };
     } catch (error) {
       if (isProcess(pid, session)) host.end(pid);
-      await detach(place);
+      await detach({ place, lost: true });
       throw error;
     }
   }
@@ -85,12 +85,15 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
       .map((name) => `/dev/${name}`);
   }
 
-  async function detach(place: AttachPlace, attached?: AttachedDevice): Promise<void> {
+  async function detach({ place, attached, lost }: Trace): Promise<void> {
+    const { pid, session } = attached ?? {};
+    const ours = pid !== undefined && session !== undefined;
+    // What it still tries to write would only hold up what follows.
+    if (lost && ours && isProcess(pid, session)) host.end(pid);
     for (const device of loopsOf(place)) await host.run('losetup', ['--detach', device]);
     await waitFor(clock, 'the loop device to go', END_MS_MAX, () => loopsOf(place).length === 0);
     if (isMounted(place)) await host.run('umount', [place.folder]);
-    const { pid, session } = attached ?? {};
-    if (pid !== undefined && session !== undefined) {
+    if (ours) {
       // It writes nothing of its own, but who attaches again must not find it at work.
       await waitFor(clock, 'nbdfuse to end', END_MS_MAX, () => !isProcess(pid, session));
     }
@@ -102,7 +105,10 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
   return {
     way: 'nbdfuse',
     async probe({ reconnect }) {
-      const missing = missingPrograms(host, reconnect ? [...PROGRAMS, 'nbdkit'] : PROGRAMS);
+      const missing = missingPrograms(
+        host,
+        reconnect === 'never' ? PROGRAMS : [...PROGRAMS, 'nbdkit'],
+      );
       if (missing !== undefined) return missing;
       for (const path of ['/dev/fuse', '/dev/loop-control']) {
         if (!host.exists(path)) return `there is no ${path}: modprobe fuse loop`;
@@ -113,12 +119,12 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
     async serves({ device, session, pid }, place, reconnect) {
       if (pid === undefined || !isProcess(pid, session)) return false;
       if (!loopsOf(place).includes(device)) return false;
-      // A read would wait for the server. Without reconnect it is how the loss of one is seen:
-      // nbdfuse learns of it by a request.
-      return reconnect || (await host.answers(fileOf(place)));
+      // Else a read would wait for the server. Here it is how the loss of one is seen: nbdfuse
+      // learns of it by a request.
+      return reconnect !== 'never' || (await host.answers(fileOf(place)));
     },
     survivors: ({ place }) => loopsOf(place),
-    detach: ({ place, attached }) => detach(place, attached),
+    detach,
   };
 }
 
@@ -127,15 +133,17 @@ function fileOf({ folder }: AttachPlace): string {
 }
 
 function nbdfuseArgs(
-  { upstream, volume, readOnly, reconnect }: AttachRequest,
+  { upstream, exportName, readOnly, reconnect, patienceSeconds }: AttachTask,
   file: string,
 ): readonly string[] {
-  const uri = exportUri(upstream, volume);
+  const uri = exportUri(upstream, exportName);
   const mode = readOnly ? ['--readonly'] : [];
-  if (!reconnect) return [...mode, file, uri];
+  if (reconnect === 'never') return [...mode, file, uri];
   const line = ['nbdkit', '--exit-with-parent', '--foreground', ...mode];
   // The outer filter first: what retry sends once more carries FUA, too.
-  const filters = ['--filter=fua', '--filter=retry', 'nbd', `uri=${uri}`];
-  const patience = [`retries=${RETRIES_MAX}`, 'retry-delay=1', 'retry-exponential=no'];
-  return [...mode, file, '[', ...line, ...filters, 'fuamode=force', ...patience, ']'];
+  const fua = reconnect === 'always' ? ['--filter=fua'] : [];
+  const filters = [...fua, '--filter=retry', 'nbd', `uri=${uri}`];
+  const force = reconnect === 'always' ? ['fuamode=force'] : [];
+  const patience = [`retries=${patienceSeconds}`, 'retry-delay=1', 'retry-exponential=no'];
+  return [...mode, file, '[', ...line, ...filters, ...force, ...patience, ']'];
 }

@@ -9,17 +9,18 @@ import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { StorageError } from '../base/errors.ts';
-import { type AttachPlace, WAYS } from './attacher.ts';
+import { type AttachPlace, RECONNECTS, WAYS } from './attacher.ts';
 
 const recordShape = z.object({
   version: z.literal(1),
   volume: z.string(),
   device: z.string(),
   how: z.enum(WAYS),
-  /** The URI of the export. */
+  /** The URI of the volume. */
   server: z.string(),
+  exportName: z.string(),
   readOnly: z.boolean(),
-  reconnect: z.boolean(),
+  reconnect: z.enum(RECONNECTS),
   pid: z.number().int().positive().optional(),
   session: z.string(),
   bootId: z.string(),

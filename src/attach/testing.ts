@@ -68,7 +68,16 @@ export function createFakeHost(): FakeHost {
     answers: async (path) => !host.dead.has(path),
     sync: async (device) => void act('sync', [device]),
   };
+  withVerifier(host, '1');
   return host;
+}
+
+/** The server's write verifier is that. */
+export function withVerifier(host: FakeHost, verifier: string): void {
+  host.acts.set('nbdinfo', (args) => {
+    const volume = /\/\/\/(.*)%2F\?/.exec(args[1]!)![1]!;
+    return JSON.stringify({ exports: [{ 'export-name': `${volume}/${verifier}` }] });
+  });
 }
 
 /** Lets nbdfuse, losetup and umount do to the files what they do to a kernel. */

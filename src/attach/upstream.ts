@@ -2,8 +2,10 @@
 // export of it.
 
 import { resolve } from 'node:path';
+import { z } from 'zod';
 import { StorageError } from '../base/errors.ts';
 import { NBD_PORT } from '../proto/nbd/constants.ts';
+import type { Host } from './host.ts';
 
 export type NbdUpstream = { readonly socket: string } | { readonly host: string; port: number };
 
@@ -66,9 +68,26 @@ function tlsError(uri: string): StorageError {
   return new StorageError('invalid', `${what}: give the server a Unix socket, --nbd unix:PATH`);
 }
 
+/**
+ * The export of a volume by a name that carries the server's write verifier (RFC 0005). Throws
+ * `unavailable` with what nbdinfo said.
+ */
+export async function verifiedName(
+  host: Host,
+  upstream: NbdUpstream,
+  volume: string,
+): Promise<string> {
+  const said = await host.run('nbdinfo', ['--json', exportUri(upstream, `${volume}/`)]);
+  const { exports } = nbdinfoReport.parse(JSON.parse(said));
+  return exports[0]['export-name'];
+}
+
+/** What nbdinfo(1) tells of one export: its canonical name. */
+const nbdinfoReport = z.object({ exports: z.tuple([z.object({ 'export-name': z.string() })]) });
+
 /** The NBD URI format. */
-export function exportUri(upstream: NbdUpstream, volume: string): string {
-  const path = encodeURIComponent(volume);
+export function exportUri(upstream: NbdUpstream, exportName: string): string {
+  const path = encodeURIComponent(exportName);
   if ('socket' in upstream) {
     const socket = encodeURIComponent(upstream.socket).replaceAll('%2F', '/');
     return `nbd+unix:///${path}?socket=${socket}`;

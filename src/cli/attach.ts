@@ -3,7 +3,7 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AttachRequest, type Way, WAYS } from '../attach/attacher.ts';
+import { type AttachRequest, type Reconnect, RECONNECTS, WAYS } from '../attach/attacher.ts';
 import { type Attachment, type Attachments, createAttachments } from '../attach/attachments.ts';
 import type { AttachmentRecord } from '../attach/records.ts';
 import { systemHost } from '../attach/system-host.ts';
@@ -20,6 +20,8 @@ import { whileWaiting } from './while-waiting.ts';
 /** Longer than another attach takes, unless its server hangs. */
 const LOCK_MS_MAX = 40_000;
 const LOCK_ASK_EVERY_MS = 100;
+/** A server that starts again has to find its place in the bucket, which may answer slowly. */
+const PATIENCE_SECONDS = '120';
 
 export interface AttachOptions {
   readonly volume: string | undefined;
@@ -28,7 +30,8 @@ export interface AttachOptions {
   readonly server: string | undefined;
   readonly how: string | undefined;
   readonly readOnly: boolean;
-  readonly reconnect: boolean;
+  readonly reconnect: string | undefined;
+  readonly patience: string | undefined;
   readonly json: boolean;
 }
 
@@ -43,13 +46,15 @@ export async function runAttach(
   if (volume === undefined) {
     throw new StorageError('invalid', 'attach what? Name a volume, or say --list');
   }
-  const how = parseWay(options.how ?? 'auto');
+  const how = oneOf('how', ['auto', ...WAYS], options.how ?? 'auto');
+  const reconnect = oneOf('reconnect', RECONNECTS, options.reconnect ?? 'clean');
   const upstream =
     options.server === undefined
       ? await runningUpstream(settings, volume)
       : parseUpstream(options.server);
-  const { readOnly, reconnect } = options;
-  const request: AttachRequest = { volume, upstream, readOnly, reconnect };
+  const { readOnly } = options;
+  const patienceSeconds = secondsOf(options.patience ?? PATIENCE_SECONDS);
+  const request: AttachRequest = { volume, upstream, readOnly, reconnect, patienceSeconds };
   const attaching = locked(settings, (attachments) => attachments.attach(request, how));
   const record = await whileWaiting(`attaching ${volume}`, attaching);
   context.print(json ? `${JSON.stringify(reportOf(record))}\n` : `${record.device}\n`);
@@ -112,11 +117,15 @@ async function runningUpstream(settings: Settings, volume: string): Promise<NbdU
   return upstreamOfFaces(faces);
 }
 
-function parseWay(text: string): Way | 'auto' {
-  const ways = ['auto', ...WAYS] as const;
-  const way = ways.find((one) => one === text);
-  if (way !== undefined) return way;
-  throw new StorageError('invalid', `--how: "${text}" must be one of ${ways.join(', ')}`);
+function secondsOf(text: string): number {
+  if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
+  throw new StorageError('invalid', `--patience: "${text}" is no whole number of seconds above 0`);
+}
+
+function oneOf<T extends string>(flag: string, values: readonly T[], text: string): T {
+  const value = values.find((one) => one === text);
+  if (value !== undefined) return value;
+  throw new StorageError('invalid', `--${flag}: "${text}" must be one of ${values.join(', ')}`);
 }
 
 /** What scripts get; what else a record holds is ours. */
@@ -141,6 +150,12 @@ function listText(attachments: readonly Attachment[], json: boolean): string {
   return formatTable([['VOLUME', 'DEVICE', 'HOW', 'STATE', 'SERVER'], ...rows], []);
 }
 
+const RECONNECTS_TEXT: Readonly<Record<Reconnect, string>> = {
+  never: '',
+  clean: ', reconnects',
+  always: ', reconnects, every write durable',
+};
+
 function modeOf({ readOnly, reconnect }: Attachment): string {
-  return `${readOnly ? 'read-only' : 'read-write'}${reconnect ? ', reconnects' : ''}`;
+  return `${readOnly ? 'read-only' : 'read-write'}${RECONNECTS_TEXT[reconnect]}`;
 }

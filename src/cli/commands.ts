@@ -27,6 +27,10 @@ export interface CommandGroup {
 
 const AS_JSON = ['--json', 'as JSON, for scripts'] as const;
 
+function textOf(option: unknown): string | undefined {
+  return typeof option === 'string' ? option : undefined;
+}
+
 export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'init',
@@ -63,17 +67,19 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['--server <uri>', 'nbd+unix:///?socket=PATH or nbd://HOST:PORT, not the one in --state'],
       ['--read-only', 'the device takes no writes'],
       ['--how <way>', 'auto, kernel or nbdfuse (default: auto)'],
-      ['--reconnect', 'outlive a server that is killed; every write is then a barrier'],
+      ['--reconnect <when>', 'when the server has ended: never, clean or always (default: clean)'],
+      ['--patience <seconds>', 'how long requests then wait before they fail (default: 120)'],
       AS_JSON,
     ],
     run: async (settings, context, [volume], options) =>
       (await import('./attach.ts')).runAttach(settings, context, {
         volume,
         list: options['list'] === true,
-        server: typeof options['server'] === 'string' ? options['server'] : undefined,
-        how: typeof options['how'] === 'string' ? options['how'] : undefined,
+        server: textOf(options['server']),
+        how: textOf(options['how']),
         readOnly: options['readOnly'] === true,
-        reconnect: options['reconnect'] === true,
+        reconnect: textOf(options['reconnect']),
+        patience: textOf(options['patience']),
         json: options['json'] === true,
       }),
   },

@@ -67,6 +67,8 @@ test('what cannot be attached is refused with the reason', async () => {
   await at.refused(1, /no volume "none": varve volume list/, 'attach', 'none');
   await at.refused(2, /attach what\?/, 'attach');
   await at.refused(2, /--how: "magic" must be one of/, 'attach', 'disk', '--how', 'magic');
+  await at.refused(2, /--reconnect: "yes" must/, 'attach', 'disk', '--reconnect', 'yes');
+  await at.refused(2, /--patience: "0"/, 'attach', 'disk', '--patience', '0');
   await at.refused(2, /takes TLS/, 'attach', 'disk', '--server', 'nbds://localhost');
   const absent = ['--server', `nbd+unix:///?socket=${at.box.dir}/none.sock`];
   await at.refused(
@@ -80,14 +82,42 @@ test('what cannot be attached is refused with the reason', async () => {
   assert.equal(existsSync(join(at.box.dir, 'varve-state/attach/disk.fuse')), false);
 });
 
-test('a device whose server was killed fails, and is attached anew', async () => {
-  const device = await attach();
+test('with --reconnect never a device fails with its server, and is attached anew', async () => {
+  const device = await attach('--reconnect', 'never');
   try {
     await at.server.stop('SIGKILL');
     assert.match(await at.must('attach', '--list'), /lost its server/);
     const write = ['if=/dev/zero', `of=${device}`, 'bs=4k', 'count=1', 'oflag=direct'];
     await assert.rejects(runCommand('dd', write), /Input\/output error|No such device/);
     await at.box.serve([...STORE, '--nbd', 'unix:nbd.sock']);
+    const again = await attach('--reconnect', 'never');
+    await runCommand('dd', write.with(1, `of=${again}`));
+  } finally {
+    await detachForSure();
+  }
+});
+
+test('a device survives a restart of its server under load, and not a crash', async () => {
+  const device = await attach('--patience', '3');
+  try {
+    const job = ['--name=v', '--rw=randwrite', '--bs=4k', '--size=8M', '--randseed=5'];
+    const check = ['--verify=crc32c', '--verify_fatal=1'];
+    const queue = ['--direct=1', '--ioengine=libaio', '--iodepth=4', '--fsync=8'];
+    const load = [...job, ...check, ...queue, `--filename=${device}`];
+    const writing = runCommand('fio', load, { cwd: at.box.dir });
+    const { barriers } = await at.client.status();
+    await until('fio writes', async () => (await at.client.status()).barriers > barriers + 20);
+    const { code } = await at.server.stop();
+    assert.equal(code, 0);
+    const next = await at.box.serve([...STORE, '--nbd', 'unix:nbd.sock']);
+    await writing;
+    assert.equal(await attach('--patience', '3'), device);
+
+    await next.stop('SIGKILL');
+    await at.box.serve([...STORE, '--nbd', 'unix:nbd.sock']);
+    assert.match(await at.must('attach', '--list'), /lost its server/);
+    const write = ['if=/dev/zero', `of=${device}`, 'bs=4k', 'count=1', 'oflag=direct'];
+    await assert.rejects(runCommand('dd', write), /Input\/output error|No such device/);
     const again = await attach();
     await runCommand('dd', write.with(1, `of=${again}`));
   } finally {
@@ -95,8 +125,8 @@ test('a device whose server was killed fails, and is attached anew', async () =>
   }
 });
 
-test('with --reconnect a server that is killed takes no acknowledged write along', async () => {
-  const device = await attach('--reconnect');
+test('with --reconnect always a server that is killed takes no answered write along', async () => {
+  const device = await attach('--reconnect', 'always');
   try {
     const job = ['--name=v', '--rw=randwrite', '--bs=4k', '--size=4M', '--randseed=5'];
     const check = ['--verify=crc32c', '--verify_fatal=1'];

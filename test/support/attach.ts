@@ -32,7 +32,9 @@ export async function attachVolume({ uri, dir }: AttachOptions): Promise<TestDev
   });
   const volume = decodeURIComponent(new URL(uri).pathname.replace(/^\/+/, ''));
   const upstream = parseUpstream(uri);
-  const request = { volume, upstream, readOnly: false, reconnect: false };
+  // A server that is killed must be noticed at once.
+  const mode = { reconnect: 'never', patienceSeconds: 1 } as const;
+  const request = { volume, upstream, readOnly: false, ...mode };
   const { device, how } = await attachments.attach(request, 'auto');
   return {
     path: device,
