@@ -3,12 +3,14 @@
 // The postmaster is our child, not pg_ctl's, so that its id is known and it can be killed as a
 // crash would kill it.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { appendFile, chown, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand, until } from '../../test/support/command.ts';
+import { binaryFolder, databaseUser } from './installation.ts';
+import { HERE, type Program, type ProgramPlace } from './program-place.ts';
 
 /** Another cluster of the machine would have 5432; the socket's folder is ours, so none clashes. */
 const PORT = '54329';
@@ -39,6 +41,10 @@ export interface PostgresOptions {
   readonly dataDir: string;
   /** For the socket and the log, not on the device. */
   readonly runDir: string;
+  /** More lines of postgresql.conf, which win. */
+  readonly settings?: string;
+  /** Where its programs run; default: here. */
+  readonly place?: ProgramPlace | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -52,11 +58,13 @@ export class Postgres {
   readonly #user = databaseUser();
   readonly #bin = binaryFolder();
   readonly #log: string;
+  readonly #place: ProgramPlace;
   #postmaster: ChildProcess | undefined;
 
   constructor(options: PostgresOptions) {
     this.#options = options;
     this.#log = join(options.runDir, 'postgres.out');
+    this.#place = options.place ?? HERE;
   }
 
   /** What a person types to look at it. */
@@ -67,11 +75,13 @@ export class Postgres {
   /** `initdb` with checksums: a page that comes back wrong is an error, not an answer. */
   async create(): Promise<void> {
     const { dataDir, runDir } = this.#options;
-    for (const folder of [dataDir, runDir]) await this.#own(folder);
+    for (const folder of [this.#place.path(dataDir), runDir]) await this.#own(folder);
     const args = ['-D', dataDir, '--data-checksums', '--auth=trust', '--username=postgres'];
     await this.run('initdb', [...args, '--encoding=UTF8', '--locale=C']);
     // initdb has synced what it wrote: this must be on the device before a crash, too.
-    await appendFile(join(dataDir, 'postgresql.conf'), SETTINGS, { flush: true });
+    const settings = `${SETTINGS}${this.#options.settings ?? ''}`;
+    const file = join(this.#place.path(dataDir), 'postgresql.conf');
+    await appendFile(file, settings, { flush: true });
   }
 
   /**
@@ -81,7 +91,7 @@ export class Postgres {
   async adopt(): Promise<void> {
     const { dataDir, runDir } = this.#options;
     await this.#own(runDir);
-    await rm(join(dataDir, 'postmaster.pid'), { force: true });
+    await rm(join(this.#place.path(dataDir), 'postmaster.pid'), { force: true });
   }
 
   async #own(folder: string): Promise<void> {
@@ -94,11 +104,11 @@ export class Postgres {
   async start(): Promise<void> {
     this.#options.signal?.throwIfAborted();
     const { dataDir, runDir } = this.#options;
-    const child = spawn(this.#program('postgres'), ['-D', dataDir, '-k', runDir], {
+    const { path, args, ...where } = this.#launch('postgres', ['-D', dataDir, '-k', runDir]);
+    const child = spawn(path, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
-      ...this.#user,
+      ...where,
       env: environment(runDir),
-      cwd: runDir,
       detached: true,
     });
     // One file for all starts; what fails to be written must not end us.
@@ -179,12 +189,12 @@ export class Postgres {
 
   /** A psql that reads statements from its standard input. */
   session(): ChildProcess {
-    const args = [...this.#where(), '-X', '-A', '-t', '-q', '-v', 'ON_ERROR_STOP=1', 'postgres'];
-    return spawn(this.#program('psql'), args, {
+    const flags = [...this.#where(), '-X', '-A', '-t', '-q', '-v', 'ON_ERROR_STOP=1', 'postgres'];
+    const { path, args, ...where } = this.#launch('psql', flags);
+    return spawn(path, args, {
       stdio: ['pipe', 'pipe', 'ignore'],
-      ...this.#user,
+      ...where,
       env: environment(this.#options.runDir),
-      cwd: this.#options.runDir,
       detached: true,
     });
   }
@@ -200,17 +210,19 @@ export class Postgres {
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
   ): Promise<string> {
-    return runCommand(this.#program(name), args, {
-      ...this.#user,
-      cwd: this.#options.runDir,
+    const { path, args: argv, ...where } = this.#launch(name, args);
+    return runCommand(path, argv, {
+      ...where,
       env: { ...environment(this.#options.runDir), ...env },
       signal: this.#options.signal,
       timeoutMs: 600_000,
     });
   }
 
-  #program(name: string): string {
-    return join(this.#bin, name);
+  /** As its user, in a folder that this user may enter. */
+  #launch(name: string, args: readonly string[]): Program {
+    const path = join(this.#bin, name);
+    return this.#place.launch({ path, args, cwd: this.#options.runDir, ...this.#user });
   }
 
   #where(): readonly string[] {
@@ -220,30 +232,6 @@ export class Postgres {
 
 function environment(home: string): Record<string, string> {
   return { PATH: process.env['PATH'] ?? '', HOME: home, LC_ALL: 'C' };
-}
-
-/** PostgreSQL refuses to run as root; Debian's package makes a user for it. */
-function databaseUser(): { readonly uid?: number; readonly gid?: number } {
-  if (process.getuid?.() !== 0) return {};
-  const id = (flag: string): number =>
-    Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }).trim());
-  return { uid: id('-u'), gid: id('-g') };
-}
-
-/** Debian keeps the programs of each major version in a folder of its own: the newest. */
-function binaryFolder(): string {
-  const root = '/usr/lib/postgresql';
-  const install = 'apt-get install --no-install-recommends postgresql postgresql-contrib';
-  try {
-    const versions = readdirSync(root).map(Number).filter(Number.isFinite);
-    const folder = join(root, String(Math.max(...versions)), 'bin');
-    for (const name of ['initdb', 'postgres', 'pgbench', 'pg_amcheck']) {
-      accessSync(join(folder, name));
-    }
-    return folder;
-  } catch (cause) {
-    throw new Error(`PostgreSQL is missing: ${install}`, { cause });
-  }
 }
 
 function childrenOf(pid: number): readonly number[] {

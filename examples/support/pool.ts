@@ -1,0 +1,68 @@
+// What `zpool status` tells of a pool, and what is waited for with it.
+
+import { until } from '../../test/support/command.ts';
+import type { ZfsHost } from './zfs-host.ts';
+
+/** A scrub or a resilver of a test's pool; each reads all that is stored. */
+const SCAN_MS_MAX = 600_000;
+const ASK_EVERY_MS = 250;
+
+export interface PoolStatus {
+  /** `ONLINE`, `DEGRADED`, `FAULTED`, `UNAVAIL`. */
+  readonly state: string;
+  /** By the path of a device, or the name of a mirror. */
+  readonly devices: ReadonlyMap<string, DeviceStatus>;
+  /** The line on the last scrub or resilver, and the one on it under way. */
+  readonly scan: string;
+  /** Of data that no redundancy could mend. */
+  readonly errors: string;
+}
+
+export interface DeviceStatus {
+  readonly state: string;
+  readonly errors: readonly [read: string, write: string, checksum: string];
+  /** What a resilver has written to it, such as `23.0M`. */
+  readonly resilvered: string | undefined;
+}
+
+export async function poolStatus(host: ZfsHost, pool: string): Promise<PoolStatus> {
+  return parseStatus(await host.zpool('status', '-v', pool));
+}
+
+export function parseStatus(text: string): PoolStatus {
+  const field = (name: string): string => {
+    const match = new RegExp(`^ *${name}: ([^]*?)(?=\\n *[a-z]+:|\\n*$)`, 'm').exec(text);
+    return match?.[1]?.replaceAll(/\s+/g, ' ').trim() ?? '';
+  };
+  const rows = text.matchAll(/^\t *(\S+) +([A-Z]+) +(\d\S*) +(\d\S*) +(\d\S*)(.*)$/gm);
+  const devices = [...rows].map(([, name, state, read, write, sum, note]) => {
+    const resilvered = /(\S+) resilvered/.exec(note!)?.[1];
+    return [name!, { state: state!, errors: [read!, write!, sum!], resilvered }] as const;
+  });
+  const scan = field('scan') === '' ? field('scrub') : field('scan');
+  return { state: field('state'), devices: new Map(devices), scan, errors: field('errors') };
+}
+
+/** Resolves with the pool's status when nothing is scanned any more. */
+export async function scanned(host: ZfsHost, pool: string): Promise<PoolStatus> {
+  let status = await poolStatus(host, pool);
+  await until(
+    `${pool} is scanned`,
+    async () => {
+      status = await poolStatus(host, pool);
+      return !status.scan.includes('in progress');
+    },
+    { timeoutMs: SCAN_MS_MAX, everyMs: ASK_EVERY_MS },
+  );
+  return status;
+}
+
+/** Reads everything and compares its sums. Throws when a byte of it is wrong on any side. */
+export async function scrub(host: ZfsHost, pool: string): Promise<PoolStatus> {
+  await host.zpool('clear', pool);
+  await host.zpool('scrub', pool);
+  const status = await scanned(host, pool);
+  const clean = [...status.devices.values()].every(({ errors }) => errors.every((n) => n === '0'));
+  if (clean && status.state === 'ONLINE' && /with 0 errors/.test(status.scan)) return status;
+  throw new Error(`the scrub found errors: ${JSON.stringify([status, ...status.devices])}`);
+}
