@@ -16,6 +16,7 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'nbd-client', why: 'the Linux kernel’s NBD' },
   { name: 'strace', why: 'shows that a flush is answered behind fdatasync' },
   { name: 'openssl', why: 'makes the certificates of the TLS tests' },
+  { name: 'systemd', why: 'systemd-analyze checks the units; it need not run' },
   { name: 'qemu-utils', why: 'qemu-io and qemu-img: block status, write zeroes, discard' },
   { name: 'fio', why: 'load, and checks of what it wrote' },
   { name: 'e2fsprogs', why: 'mkfs.ext4 and e2fsck on a volume' },

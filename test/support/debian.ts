@@ -24,6 +24,7 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
   losetup: 'util-linux',
   mount: 'util-linux',
   strace: 'strace',
+  'systemd-analyze': 'systemd',
 };
 
 /** Administrators' programs are not in everybody's PATH. */

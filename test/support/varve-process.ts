@@ -37,6 +37,8 @@ export interface VarveBox {
 export interface VarveBoxOptions {
   /** In process groups of their own, which Ctrl-C in the terminal does not reach. */
   readonly detached?: boolean;
+  /** Another installation than this working tree. */
+  readonly launcher?: string;
 }
 
 export async function createVarveBox(options: VarveBoxOptions = {}): Promise<VarveBox> {
@@ -45,7 +47,7 @@ export async function createVarveBox(options: VarveBoxOptions = {}): Promise<Var
   const env = { PATH: process.env['PATH'] ?? '', HOME: dir, VARVE_PASSPHRASE: 'correct horse' };
 
   function start(args: readonly string[], more: Readonly<Record<string, string>>) {
-    const child = spawn(LAUNCHER, args, {
+    const child = spawn(options.launcher ?? LAUNCHER, args, {
       cwd: dir,
       env: { ...env, ...more },
       stdio: ['ignore', 'pipe', 'pipe'],
