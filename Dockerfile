@@ -1,7 +1,7 @@
 # The server in a container: docker build -t varve . (docs/install.md says how to run it).
 #
-# Both stages are Debian's, and nothing comes from elsewhere but npm's registry: Node 26 is one of its
-# packages, pinned with the others by package-lock.json. So the image is for x86-64.
+# Both stages are Debian's, and nothing comes from elsewhere but npm's registry: Node 26 is one of
+# its packages, pinned with the others by package-lock.json. So the image is for x86-64.
 
 FROM debian:12.12-slim AS build
 RUN apt-get update \
