@@ -74,12 +74,12 @@ test('what the units say is said to the command line as it is', () => {
   }
 });
 
-test('attachments find the server by its state, and live no longer than it', () => {
+test('attachments find the server by its state, and start and stop with it', () => {
   const unit = readUnit('varve-attach@.service');
   const { stateDir } = resolveSettings({}, example('varve.toml'));
   assert.equal(unit.value('Service', 'ExecStart'), `/usr/bin/varve attach %i --state ${stateDir}`);
   assert.equal(unit.value('Service', 'ExecStop'), `/usr/bin/varve detach %i --state ${stateDir}`);
-  assert.equal(unit.value('Unit', 'BindsTo'), 'varve.service');
+  assert.equal(unit.value('Unit', 'Requires'), 'varve.service');
   assert.ok(unit.values('Unit', 'After').includes('varve.service'));
 });
 
