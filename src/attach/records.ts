@@ -1,12 +1,13 @@
-// What is attached, for the commands that come later: one file per volume, STATE/attach/NAME.json.
+// What is attached, for the commands that come later: one file per volume,
+// /run/varve-attach/STATE/NAME.json, where STATE is the path of the server's state directory.
 //
 // A file is written whole under another name, made durable and renamed, mode 0600. What it says is
 // no proof: a process may have ended since, and a boot ends everything. Who reads it asks the
 // kernel.
 
-import { mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { StorageError } from '../base/errors.ts';
 import { type AttachPlace, RECONNECTS, WAYS } from './attacher.ts';
@@ -39,6 +40,18 @@ export interface AttachmentRecords {
 }
 
 const ENDING = '.json';
+
+const ROOT_FOLDER = '/run/varve-attach';
+
+/**
+ * Where the records of one server's volumes are. Not in its state directory: a server may run as a
+ * user of its own, who could put anything there, and root would follow it. The folder ends with a
+ * boot, as what is attached does.
+ */
+export function recordsDirOf(stateDir: string): string {
+  const path = resolve(stateDir);
+  return join(ROOT_FOLDER, encodeURIComponent(existsSync(path) ? realpathSync(path) : path));
+}
 
 /** Makes `dir`. */
 export function openRecords(dir: string): AttachmentRecords {

@@ -2,10 +2,10 @@
 // device of this machine. stdout is the device's path, for scripts: mkfs.ext4 $(varve attach pg).
 
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { type AttachRequest, type Reconnect, RECONNECTS, WAYS } from '../attach/attacher.ts';
 import { type Attachment, type Attachments, createAttachments } from '../attach/attachments.ts';
-import type { AttachmentRecord } from '../attach/records.ts';
+import { requireRoot } from '../attach/host.ts';
+import { type AttachmentRecord, recordsDirOf } from '../attach/records.ts';
 import { systemHost } from '../attach/system-host.ts';
 import { type NbdUpstream, parseUpstream, upstreamOfFaces } from '../attach/upstream.ts';
 import { isStorageError, StorageError } from '../base/errors.ts';
@@ -75,7 +75,9 @@ export async function runDetach(
 }
 
 function dirOf({ stateDir }: Settings): string {
-  return join(stateDir, 'attach');
+  // Another user cannot even see whether there is one.
+  requireRoot(systemHost);
+  return recordsDirOf(stateDir);
 }
 
 /** Undefined when nothing was ever attached: looking makes no folder. */

@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { recordsDirOf } from '../../src/attach/records.ts';
 import { nbdsh, runCommand, until } from '../support/command.ts';
 import { type CommandBox, createCommandBox, STORE } from './command-box.ts';
 
@@ -15,7 +16,14 @@ let at: CommandBox;
 beforeEach(async () => {
   at = await createCommandBox();
 });
-afterEach(() => at.box.remove());
+afterEach(async () => {
+  rmSync(records(), { recursive: true, force: true });
+  await at.box.remove();
+});
+
+function records(): string {
+  return recordsDirOf(join(at.box.dir, 'varve-state'));
+}
 
 async function attach(...flags: string[]): Promise<string> {
   const said = await at.must('attach', 'disk', ...BY_NBDFUSE, ...flags);
@@ -60,7 +68,7 @@ test('attach, mount, write; detach only when not in use; both are idempotent', a
     await runCommand('umount', [point]).catch(() => {});
     await detachForSure();
   }
-  assert.equal(existsSync(join(at.box.dir, 'varve-state/attach/disk.fuse')), false);
+  assert.equal(existsSync(join(records(), 'disk.fuse')), false);
 });
 
 test('what cannot be attached is refused with the reason', async () => {
@@ -79,7 +87,7 @@ test('what cannot be attached is refused with the reason', async () => {
     ...BY_NBDFUSE,
     ...absent,
   );
-  assert.equal(existsSync(join(at.box.dir, 'varve-state/attach/disk.fuse')), false);
+  assert.equal(existsSync(join(records(), 'disk.fuse')), false);
 });
 
 test('with --reconnect never a device fails with its server, and is attached anew', async () => {
