@@ -9,6 +9,11 @@ import { createBucketIfMissing, createS3Store } from '../../src/objectstore/s3/s
 import { parseStoreUrl } from '../../src/objectstore/url.ts';
 import { startRgw } from '../../test/support/rgw.ts';
 
+export interface Used {
+  readonly objects: number;
+  readonly bytes: number;
+}
+
 export interface Bucket {
   readonly url: string;
   /** Flags of `varve init` and `varve serve` besides --store. */
@@ -16,10 +21,14 @@ export interface Bucket {
   readonly env: Readonly<Record<string, string>>;
   readonly description: string;
   /** Adds up the objects. */
-  used(): Promise<{ readonly objects: number; readonly bytes: number }>;
+  used(): Promise<Used>;
+  /** The same for each branch, by its id: what lies under its name. */
+  usedByBranch(): Promise<ReadonlyMap<string, Used>>;
   /** Stops what was started for it; leaves what was named by the caller. */
   close(): Promise<void>;
 }
+
+const NOTHING: Used = { objects: 0, bytes: 0 };
 
 export interface BucketChoice {
   /** Undefined for a gateway of our own. */
@@ -73,16 +82,28 @@ async function openNamed(url: string, choice: BucketChoice): Promise<Bucket> {
     ),
     description: endpoint === undefined ? url : `${url} at ${endpoint}`,
     async used() {
-      let objects = 0;
-      let bytes = 0;
-      for await (const page of store.list('', { cause: 'admin' })) {
-        objects += page.length;
-        for (const object of page) bytes += object.bytes;
-      }
-      return { objects, bytes };
+      return (await addUp(store, '', () => '')).get('') ?? NOTHING;
     },
+    usedByBranch: () => addUp(store, 'branches/', (key) => key.split('/')[1]!),
     close: () => store.close(),
   };
+}
+
+/** Adds up objects by what `groupOf` makes of their keys. */
+async function addUp(
+  store: ObjectStore,
+  prefix: string,
+  groupOf: (key: string) => string,
+): Promise<ReadonlyMap<string, Used>> {
+  const groups = new Map<string, Used>();
+  for await (const page of store.list(prefix, { cause: 'admin' })) {
+    for (const { key, bytes } of page) {
+      const group = groupOf(key);
+      const sum = groups.get(group) ?? NOTHING;
+      groups.set(group, { objects: sum.objects + 1, bytes: sum.bytes + bytes });
+    }
+  }
+  return groups;
 }
 
 async function openStore(url: string, { endpoint, env }: BucketChoice): Promise<ObjectStore> {

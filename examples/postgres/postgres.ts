@@ -137,6 +137,7 @@ export class Postgres {
     const gone = once(child, 'exit');
     child.kill(mode === 'fast' ? 'SIGINT' : 'SIGQUIT');
     await gone;
+    this.#postmaster = undefined;
   }
 
   /** Every process of it, at once, as losing the machine would. */
@@ -148,6 +149,8 @@ export class Postgres {
     const pids = [...childrenOf(child.pid), child.pid];
     for (const pid of pids) killIfThere(pid);
     await until('the processes of PostgreSQL are gone', () => !pids.some(isAlive));
+    // Another process may have its id from now on.
+    this.#postmaster = undefined;
   }
 
   /** Unaligned rows, one a line. */
@@ -170,9 +173,13 @@ export class Postgres {
     return { tps: Number(tps), latencyMs: Number(latency) };
   }
 
-  /** Reads every heap page and compares every B-tree with its table. Throws what it finds. */
-  async amcheck(): Promise<void> {
-    const what = ['--all', '--install-missing', '--heapallindexed', '--jobs=2'];
+  /**
+   * Reads every heap page, of all tables or of those named, and compares every B-tree with its
+   * table. Throws what it finds.
+   */
+  async amcheck(tables: readonly string[] = []): Promise<void> {
+    const which = tables.length === 0 ? ['--all'] : tables.map((table) => `--table=${table}`);
+    const what = [...which, '--install-missing', '--heapallindexed', '--jobs=2'];
     await this.run('pg_amcheck', [...this.#where(), ...what]);
   }
 

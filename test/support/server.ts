@@ -37,6 +37,8 @@ export interface TestServer {
   /** The same, and it must succeed; resolves with stdout. */
   command(...args: string[]): Promise<string>;
   status(): Promise<StatusReport>;
+  /** Resolves with what `varve fsck` printed; rejects when it found anything. */
+  fsck(...flags: string[]): Promise<string>;
   /** SIGKILL; resolves when the process is gone. */
   kill9(): Promise<void>;
   stop(signal?: NodeJS.Signals): Promise<Finished>;
@@ -80,11 +82,8 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     running = await box.serve([...serveFlags, ...more]);
   }
 
-  async function command(...args: string[]): Promise<string> {
-    const { code, stdout, stderr } = await server.run(args);
-    if (code !== 0) throw new Error(`varve ${args.join(' ')} exited with ${code}: ${stderr}`);
-    return stdout;
-  }
+  const command = async (...args: string[]): Promise<string> =>
+    printed(args, await server.run(args));
 
   const server: TestServer = {
     dir: box.dir,
@@ -98,6 +97,10 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     run: (args, env) => box.run([...args, '--state', stateDir], env),
     command,
     status: async () => statusReport.parse(JSON.parse(await command('status', '--json'))),
+    fsck: async (...flags) => {
+      const args = ['fsck', ...storeFlags, ...flags];
+      return printed(args, await box.run(args));
+    },
     kill9: async () => void (await running.stop('SIGKILL')),
     stop: (signal) => running.stop(signal),
     get ended() {
@@ -123,4 +126,9 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     await box.remove();
     throw error;
   }
+}
+
+function printed(args: readonly string[], { code, stdout, stderr }: Finished): string {
+  if (code === 0) return stdout;
+  throw new Error(`varve ${args.join(' ')} exited with ${code}: ${stderr}${stdout}`);
 }

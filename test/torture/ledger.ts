@@ -26,6 +26,12 @@ export interface LedgerCheck {
   readonly found: number;
 }
 
+/** What was sent and what acknowledged at one instant. */
+export interface LedgerMark {
+  readonly acknowledged: ReadonlySet<number>;
+  readonly sent: readonly number[];
+}
+
 export class Ledger {
   readonly #file: string;
   readonly #scale: number;
@@ -80,15 +86,26 @@ export class Ledger {
     appendFileSync(this.#file, `${id}\n`);
   }
 
-  /** Compares with the table. Throws what is wrong. */
-  async check(db: Postgres): Promise<LedgerCheck> {
+  mark(): LedgerMark {
+    return { acknowledged: new Set(this.#acknowledged), sent: [...this.#sent] };
+  }
+
+  /**
+   * Compares with the table. Throws what is wrong. A copy of the database that was made between two
+   * marks holds what the first knew to be acknowledged, and nothing that was sent after the other.
+   */
+  async check(
+    db: Postgres,
+    between: readonly [LedgerMark, LedgerMark] = [this.mark(), this.mark()],
+  ): Promise<LedgerCheck> {
+    const [{ acknowledged }, { sent }] = between;
     const rows = (await db.query('SELECT id FROM ledger')).split('\n').filter(Boolean).map(Number);
     const present = new Set(rows);
-    const missing = [...this.#acknowledged].filter((id) => !present.has(id));
+    const missing = [...acknowledged].filter((id) => !present.has(id));
     if (missing.length > 0) {
       throw new Error(`${missing.length} acknowledged transactions are LOST: ${some(missing)}`);
     }
-    const unknown = rows.filter((id) => !this.#wasSent(id));
+    const unknown = rows.filter((id) => !wasSent(sent, id));
     if (unknown.length > 0) throw new Error(`rows that nobody sent: ${some(unknown)}`);
     await db.checkBalances();
     const sums = await db.query(
@@ -96,18 +113,18 @@ export class Ledger {
         '(SELECT (count(*), coalesce(sum(delta), 0)) FROM pgbench_history)',
     );
     if (sums !== 't') throw new Error('the ledger and the history differ: a torn transaction');
-    return { acknowledged: this.#acknowledged.size, found: present.size };
-  }
-
-  #wasSent(id: number): boolean {
-    const client = Math.floor((id - 1) / IDS_PER_CLIENT);
-    return id - client * IDS_PER_CLIENT <= (this.#sent[client] ?? 0);
+    return { acknowledged: acknowledged.size, found: present.size };
   }
 
   /** 1 to `count`. */
   #pick(count: number): number {
     return 1 + Math.floor(this.#rng.float() * count);
   }
+}
+
+function wasSent(sent: readonly number[], id: number): boolean {
+  const client = Math.floor((id - 1) / IDS_PER_CLIENT);
+  return id - client * IDS_PER_CLIENT <= (sent[client] ?? 0);
 }
 
 function some(ids: readonly number[]): string {
@@ -120,18 +137,30 @@ export class Load {
   readonly #sessions: ChildProcess[] = [];
   readonly #ended: Promise<void>[] = [];
   readonly #answers: number[];
+  /** When each client sent what it waits for. */
+  readonly #sentMs: number[];
+  #slowestMs = 0;
   readonly #failures: string[] = [];
   #stopping = false;
 
   constructor(db: Postgres, ledger: Ledger) {
     this.#ledger = ledger;
     this.#answers = Array.from({ length: ledger.clients }, () => 0);
+    this.#sentMs = this.#answers.map(() => performance.now());
     for (let client = 0; client < ledger.clients; client++) this.#start(db, client);
   }
 
   /** Transactions acknowledged in this round. */
   get acknowledged(): number {
     return this.#answers.reduce((sum, one) => sum + one, 0);
+  }
+
+  /** How long the slowest transaction since the last call took, or has taken so far. */
+  takeSlowestMs(): number {
+    const now = performance.now();
+    const slowest = Math.max(this.#slowestMs, ...this.#sentMs.map((sent) => now - sent));
+    this.#slowestMs = 0;
+    return slowest;
   }
 
   /** Resolves when every client has had `count` answers more. Rejects when one has failed. */
@@ -169,6 +198,9 @@ export class Load {
     createInterface({ input: session.stdout! }).on('line', (line) => {
       this.#ledger.note(Number(line));
       this.#answers[client]! += 1;
+      const now = performance.now();
+      this.#slowestMs = Math.max(this.#slowestMs, now - this.#sentMs[client]!);
+      this.#sentMs[client] = now;
       if (this.#stopping) session.stdin?.end();
       else session.stdin?.write(this.#ledger.next(client));
     });
