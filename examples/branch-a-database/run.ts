@@ -82,19 +82,19 @@ export async function runBranchDemo(options: BranchDemoOptions): Promise<BranchD
   await using open = new AsyncDisposableStack();
   const { parent, rows } = await startParent(options, open);
   const { machine, server, ledger, load, phases } = parent;
-  const hash = await hashDocuments(machine.postgres);
+  const hash = await hashDocuments(machine.postgres, rows);
   await phases.run(
     'clients of main, nothing else',
     () => server,
     () => sleep(options.seconds * 1000, undefined, { signal: options.signal }),
   );
-  const branched = await useBranch(parent);
+  const branched = await useBranch(parent, rows);
   await load.finish();
   say('the clients of main have ended: looking at all that they wrote');
   const parentCheck = await ledger.check(machine.postgres);
   await machine.postgres.amcheck();
   const parentLook = await lookAt(machine.postgres);
-  if ((await hashDocuments(machine.postgres)) !== hash) {
+  if ((await hashDocuments(machine.postgres, rows)) !== hash) {
     throw new Error('documents that were deleted on the branch have changed on main');
   }
   await machine.shutDown();
@@ -154,7 +154,7 @@ type Branched = Pick<
 >;
 
 /** From the snapshot to the last byte of the branch. */
-async function useBranch(parent: Parent): Promise<Branched> {
+async function useBranch(parent: Parent, rows: number): Promise<Branched> {
   const { server, ledger, phases, bucket } = parent;
   const main = (): TestServer => server;
   const first = ledger.mark();
@@ -171,7 +171,7 @@ async function useBranch(parent: Parent): Promise<Branched> {
   const of = (): TestServer => child.server;
   const branchCheck = await ledger.check(postgres, [first, last]);
   say(`all ${branchCheck.acknowledged} transactions acknowledged before are on the branch`);
-  await phases.run('migration on the branch', of, () => migrate(postgres));
+  await phases.run('migration on the branch', of, () => migrate(postgres, rows));
   const branchLook = await lookAt(postgres);
   await phases.run('pg_amcheck of what it rewrote', of, () => postgres.amcheck(SMALL_TABLES));
 
