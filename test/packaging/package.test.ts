@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -78,6 +78,9 @@ test('it holds what runs, and nothing that only the development needs', () => {
 });
 
 test('systemd takes its units without a word', () => {
+  // Below the root that it is shown there must be every program of the units.
+  mkdirSync(join(tree, 'bin'));
+  copyFileSync('/bin/sh', join(tree, 'bin/sh'));
   const units = ['varve.service', 'varve-attach@data.service'];
   const args = ['verify', '--man=no', '--recursive-errors=no', `--root=${tree}`, ...units];
   const { status, stdout, stderr } = spawnSync(debianProgram('systemd-analyze'), args, {

@@ -16,7 +16,9 @@ export interface UnitFile {
 export function readUnit(name: string): UnitFile {
   const values = new Map<string, string[]>();
   let section = '';
-  for (const line of readFileSync(join(FOLDER, name), 'utf8').split('\n')) {
+  // A backslash at its end goes on in the next line.
+  const text = readFileSync(join(FOLDER, name), 'utf8').replaceAll('\\\n', ' ');
+  for (const line of text.split('\n')) {
     if (line === '' || line.startsWith('#')) continue;
     const header = /^\[(\w+)\]$/.exec(line);
     if (header !== null) {
