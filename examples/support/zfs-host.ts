@@ -4,6 +4,8 @@
 //
 //   /var/lib/zfs, /run/zfs, /run/lock/zfs   the daemon's socket and pool cache: private, empty
 //   /zfs-kstat                              its counters, as it mounts them
+//   mounts of FUSE                          taken away: a volume that is attached by nbdfuse is one,
+//                                           and could not be detached while a machine held a copy
 //   everything else                         this machine's: block devices above all
 //
 // Where the kernel has ZFS, a machine is a machine: its commands are the same.
@@ -21,6 +23,7 @@ const COMMAND_MS_MAX = 300_000;
 
 const SETUP = `
 set -e
+umount --lazy --all --types fuse || true
 mkdir -p /zfs-kstat /var/lib/zfs /run/zfs /run/lock/zfs
 for folder in /var/lib/zfs /run/zfs /run/lock/zfs; do mount -t tmpfs none $folder; done
 exec zfs-fuse --no-daemon "$@"
@@ -115,6 +118,14 @@ export class ZfsHost implements ProgramPlace {
       return [one, Number(await readFile(join(folder, one), 'utf8'))] as const;
     });
     return Object.fromEntries(await Promise.all(entries));
+  }
+
+  /**
+   * Its ZFS does nothing more from now on: the instant at which power is lost. What it stands on may
+   * then go, too, and learns nothing that the machine has seen of it.
+   */
+  freeze(): void {
+    if (!this.#hasEnded) this.#daemon.kill('SIGSTOP');
   }
 
   /**
