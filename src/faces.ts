@@ -36,6 +36,7 @@ import {
   loadTlsCredentials,
   type TlsCredentials,
 } from './server/tls/credentials.ts';
+import { refuseWritesBehindFailedFlush } from './volume/failed-flush.ts';
 import type { Volumes } from './volume/volumes.ts';
 
 export interface Wires {
@@ -92,7 +93,8 @@ export async function openFaces(
   open: AsyncDisposableStack,
 ): Promise<{ readonly faces: readonly Face[]; readonly nbd: NbdServer }> {
   const { clock, log, wires, opened, database, volumes, untilClosed } = components;
-  const directory = withWriteVerifier(volumes, components.writeVerifier, log);
+  const devices = refuseWritesBehindFailedFlush(volumes, { clock, log, database });
+  const directory = withWriteVerifier(devices, components.writeVerifier, log);
   const faces: Face[] = [];
   const listening: { nbd?: NbdServer } = {};
   const service = createAdminService({

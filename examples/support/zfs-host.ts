@@ -4,8 +4,8 @@
 //
 //   /var/lib/zfs, /run/zfs, /run/lock/zfs   the daemon's socket and pool cache: private, empty
 //   /zfs-kstat                              its counters, as it mounts them
-//   mounts of FUSE                          taken away: a volume that is attached by nbdfuse is one,
-//                                           and could not be detached while a machine held a copy
+//   mounts of FUSE                          taken away: a volume that is attached by nbdfuse is
+//                                           one, and could not be detached while it is held here
 //   everything else                         this machine's: block devices above all
 //
 // Where the kernel has ZFS, a machine is a machine: its commands are the same.
@@ -121,8 +121,8 @@ export class ZfsHost implements ProgramPlace {
   }
 
   /**
-   * Its ZFS does nothing more from now on: the instant at which power is lost. What it stands on may
-   * then go, too, and learns nothing that the machine has seen of it.
+   * Its ZFS does nothing more from now on: the instant at which power is lost. What it stands on
+   * may then go, too, and learns nothing that the machine has seen of it.
    */
   freeze(): void {
     if (!this.#hasEnded) this.#daemon.kill('SIGSTOP');

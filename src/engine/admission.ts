@@ -2,6 +2,7 @@
 // over an await: by the time the waiter runs another may have filled or closed it, so that everyone
 // asks again and then acts in that very turn.
 
+import type { StorageError } from '../base/errors.ts';
 import type { CommitLog } from './log/commit-log.ts';
 import type { Segment } from './log/segment.ts';
 
@@ -16,6 +17,8 @@ export interface Pacing {
 export class Admission {
   readonly #log: CommitLog;
   readonly #pacing: Pacing;
+  /** Rejects what waits for room. */
+  readonly #waiting = new Set<(error: StorageError) => void>();
 
   constructor(log: CommitLog, pacing: Pacing) {
     this.#log = log;
@@ -32,7 +35,17 @@ export class Admission {
 
   /** What to wait for when `tryAdmit` gave nothing. Then ask again. */
   room(): Promise<void> {
-    return this.#pacing.room() ?? this.#log.room();
+    const room = this.#pacing.room() ?? this.#log.room();
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(reject);
+      room.then(resolve, reject).finally(() => this.#waiting.delete(reject));
+    });
+  }
+
+  /** Who waits now gets the error: it has changed nothing, or a part of what it was to change. */
+  refuseWaiting(error: StorageError): void {
+    for (const reject of this.#waiting) reject(error);
+    this.#waiting.clear();
   }
 
   /** Applies a change that takes no blocks in the turn in which a segment is open. */

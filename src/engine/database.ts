@@ -223,6 +223,13 @@ export class Database {
     this.#acknowledged = log.acknowledgedSegment;
   }
 
+  /**
+   * Changes that wait for memory, or for the collector, fail with `error`; a later one may succeed.
+   */
+  refuseWaiting(error: StorageError): void {
+    this.#writer?.admission.refuseWaiting(error);
+  }
+
   /** As `barrier`, whatever the tier: the store has it. */
   storeBarrier(): Maybe<void> {
     return this.#writer?.log.storeBarrier();
