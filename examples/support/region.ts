@@ -6,7 +6,8 @@
 // All regions share one gateway process, each with its own prefix. The latency lies between varve
 // and its bucket, which is where a client far from it has it: varve runs beside the database.
 
-import { type AttachOptions, attachVolume, type TestDevice } from '../../test/support/attach.ts';
+import { attachVolume, type TestDevice } from '../../test/support/attach.ts';
+import { runCommand } from '../../test/support/command.ts';
 import { type FaultProxy, startFaultProxy } from '../../test/support/fault-proxy.ts';
 import type { Gateway } from '../../test/support/gateway.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
@@ -58,11 +59,16 @@ export class Region {
     }
   }
 
-  /** The device's path. It must not be attached. */
-  async attach(options: Partial<AttachOptions> = {}): Promise<string> {
+  /**
+   * The device's path. It must not be attached. Writes go past the page cache, where it has one:
+   * ZFS has a cache of its own, and must hear of a write that fails, for it ignores flushes that do.
+   */
+  async attach(): Promise<string> {
     const { uri, dir } = this.server;
-    this.#device = await attachVolume({ uri, dir, ...options });
-    return this.#device.path;
+    this.#device = await attachVolume({ uri, dir });
+    const { path } = this.#device;
+    if (path.startsWith('/dev/loop')) await runCommand('losetup', ['--direct-io=on', path]);
+    return path;
   }
 
   get device(): string {

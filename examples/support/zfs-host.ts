@@ -3,6 +3,7 @@
 // whole.
 //
 //   /var/lib/zfs, /run/zfs, /run/lock/zfs   the daemon's socket and pool cache: private, empty
+//   /etc/zfs                                the same: what it runs on a fault sends mail
 //   /zfs-kstat                              its counters, as it mounts them
 //   mounts of FUSE                          taken away: a volume that is attached by nbdfuse is
 //                                           one, and could not be detached while it is held here
@@ -24,8 +25,8 @@ const COMMAND_MS_MAX = 300_000;
 const SETUP = `
 set -e
 umount --lazy --all --types fuse || true
-mkdir -p /zfs-kstat /var/lib/zfs /run/zfs /run/lock/zfs
-for folder in /var/lib/zfs /run/zfs /run/lock/zfs; do mount -t tmpfs none $folder; done
+mkdir -p /zfs-kstat /etc/zfs /var/lib/zfs /run/zfs /run/lock/zfs
+for folder in /etc/zfs /var/lib/zfs /run/zfs /run/lock/zfs; do mount -t tmpfs none $folder; done
 exec zfs-fuse --no-daemon "$@"
 `;
 

@@ -1,5 +1,6 @@
 // Devices that take no writes while a flush has failed and none has succeeded since (RFC 0006): who
-// ignores the failure of a flush, as ZFS does, must not take what follows for written.
+// ignores the failure of a flush, as ZFS does, must not take what follows for written, and must not
+// wait for the whole of its time again in each flush.
 
 import type { Clock } from '../base/clock.ts';
 import { isStorageError, messageOf, StorageError } from '../base/errors.ts';
@@ -26,7 +27,7 @@ export function refuseWritesBehindFailedFlush(
   let failure: string | undefined;
 
   function refusal(): StorageError {
-    const what = 'no writes are taken until the store answers again, for a flush has failed';
+    const what = 'no writes and flushes are taken until the store answers again, as one has failed';
     return new StorageError('unavailable', `${what}: ${failure}`);
   }
 
@@ -79,7 +80,10 @@ export function refuseWritesBehindFailedFlush(
           check();
           return device.writeZeroes(offset, lengthBytes, allocate);
         },
-        flush: () => watched(device.flush()),
+        flush() {
+          check();
+          return watched(device.flush());
+        },
       };
     },
   };
