@@ -89,6 +89,10 @@ export class Database {
     await this.#attach();
     const flags = force ? ['-f'] : [];
     await this.host.zpool('import', ...flags, '-d', this.#links, POOL);
+    // zfs-fuse writes to the L2ARC of an imported pool, and keeps nothing of it: a new one works.
+    const l2arc = join(this.#links, 'l2arc');
+    await this.host.zpool('remove', POOL, l2arc);
+    await this.host.zpool('add', '-f', POOL, 'cache', l2arc);
     // What a cluster that was killed has left behind keeps no other from starting.
     await this.postgres.adopt();
     await this.postgres.start();
