@@ -31,9 +31,9 @@ test('a pool says how it is, and each of its devices', () => {
   assert.deepEqual(devices.get('/dev/loop2'), {
     state: 'FAULTED',
     errors: ['3', '1.2K', '1'],
-    resilvered: undefined,
+    resilveredBytes: undefined,
   });
-  assert.equal(devices.get('/dev/loop1')?.resilvered, '23.0M');
+  assert.equal(devices.get('/dev/loop1')?.resilveredBytes, 23 * 1024 * 1024);
   assert.equal(devices.get('mirror-0')?.state, 'DEGRADED');
   assert.equal(devices.size, 6);
 });

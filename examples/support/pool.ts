@@ -21,8 +21,8 @@ export interface PoolStatus {
 export interface DeviceStatus {
   readonly state: string;
   readonly errors: readonly [read: string, write: string, checksum: string];
-  /** What a resilver has written to it, such as `23.0M`. */
-  readonly resilvered: string | undefined;
+  /** What a resilver has written to it, to three digits. */
+  readonly resilveredBytes: number | undefined;
 }
 
 export async function poolStatus(host: ZfsHost, pool: string): Promise<PoolStatus> {
@@ -36,11 +36,17 @@ export function parseStatus(text: string): PoolStatus {
   };
   const rows = text.matchAll(/^\t *(\S+) +([A-Z]+) +(\d\S*) +(\d\S*) +(\d\S*)(.*)$/gm);
   const devices = [...rows].map(([, name, state, read, write, sum, note]) => {
-    const resilvered = /(\S+) resilvered/.exec(note!)?.[1];
-    return [name!, { state: state!, errors: [read!, write!, sum!], resilvered }] as const;
+    const resilveredBytes = bytesOf(/([\d.]+)([KMGT]?) resilvered/.exec(note!));
+    return [name!, { state: state!, errors: [read!, write!, sum!], resilveredBytes }] as const;
   });
   const scan = field('scan') === '' ? field('scrub') : field('scan');
   return { state: field('state'), devices: new Map(devices), scan, errors: field('errors') };
+}
+
+function bytesOf(match: RegExpExecArray | null): number | undefined {
+  if (match === null) return undefined;
+  const [, digits, unit] = match;
+  return Math.round(Number(digits) * 1024 ** (unit === '' ? 0 : 'KMGT'.indexOf(unit!) + 1));
 }
 
 /** Resolves with the pool's status when nothing is scanned any more. */
