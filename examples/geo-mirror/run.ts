@@ -11,7 +11,7 @@ import { Ledger, type LedgerCheck, Load } from '../../test/torture/ledger.ts';
 import { until } from '../../test/support/command.ts';
 import { say } from '../support/demo.ts';
 import { poolStatus, scanned, scrub } from '../support/pool.ts';
-import { POOL, type RegionName, Site, type SiteOptions, WRITE_TIMEOUT_SECONDS } from './site.ts';
+import { POOL, type RegionName, Site, type SiteOptions, TIMEOUT_SECONDS } from './site.ts';
 
 /** ZFS asks a side that has failed whether it is gone for good, which takes it a while. */
 const DEGRADED_MS_MAX = 120_000;
@@ -129,8 +129,8 @@ class Run {
     if (tier === 'store') {
       await this.phase(`${name} is back, and gets what it missed`, async () => {
         await this.#takesWrites(name);
-        await this.#site.host.zpool('clear', POOL, this.#site.side(name));
-        await this.#noteAbsence(name, 'no bucket', written);
+        const clear = ['clear', POOL, this.#site.side(name)];
+        await this.#noteAbsence(name, 'no bucket', written, clear);
       });
     } else {
       await this.phase(`${name} is back, and its bucket catches up`, () => this.#drained(name));
@@ -152,8 +152,7 @@ class Run {
       await host.zpool('offline', POOL, side);
       await region.server.restart();
       await this.#site.reattach(name);
-      await host.zpool('online', POOL, side);
-      await this.#noteAbsence(name, 'no server', written);
+      await this.#noteAbsence(name, 'no server', written, ['online', POOL, side]);
     });
   }
 
@@ -174,7 +173,7 @@ class Run {
   /** Behind a flush that has failed a server takes writes again once the store has answered. */
   async #takesWrites(name: RegionName): Promise<void> {
     await until(`${name} takes writes`, () => this.#hasDrained(name), {
-      timeoutMs: 6 * WRITE_TIMEOUT_SECONDS * 1000,
+      timeoutMs: 6 * TIMEOUT_SECONDS * 1000,
       everyMs: 250,
     });
   }
@@ -191,8 +190,15 @@ class Run {
     return status.outage === undefined && status.lagSeconds < LAG_SECONDS_MAX;
   }
 
-  async #noteAbsence(region: RegionName, why: string, before: number): Promise<void> {
-    const { devices } = await scanned(this.#site.host, POOL);
+  /** `command` of zpool lets the side take part again, and ZFS copies what it lacks. */
+  async #noteAbsence(
+    region: RegionName,
+    why: string,
+    before: number,
+    command: readonly string[],
+  ): Promise<void> {
+    const { host } = this.#site;
+    const { devices } = await scanned(host, POOL, () => host.zpool(...command));
     const writtenBytes = (await this.#written('near')) - before;
     const { resilveredBytes = 0 } = devices.get(this.#site.side(region)) ?? {};
     const { volumes } = await this.#site.region(region).server.status();

@@ -22,10 +22,10 @@ export type RegionName = keyof typeof LATENCY_MS;
 export const REGIONS = Object.keys(LATENCY_MS) as readonly RegionName[];
 
 /**
- * How long a side may hold up the whole pool: ZFS waits for every side's flush. In the store tier a
- * flush that cannot reach the bucket fails after this, and the side drops out.
+ * How long a side may hold up the whole pool: ZFS waits for every side's flush, and reads from any
+ * of them. What cannot reach the bucket fails after this, and the side drops out.
  */
-export const WRITE_TIMEOUT_SECONDS = 10;
+export const TIMEOUT_SECONDS = 10;
 
 export interface SiteOptions {
   readonly gateway: Gateway;
@@ -71,7 +71,7 @@ export class Site {
         latencyMs: LATENCY_MS[name],
         tier,
         volumeSize,
-        flags: ['--write-timeout', String(WRITE_TIMEOUT_SECONDS)],
+        flags: ['read', 'write'].flatMap((what) => [`--${what}-timeout`, `${TIMEOUT_SECONDS}`]),
       });
       open.defer(() => region.end());
       regions.set(name, region);

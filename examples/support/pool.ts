@@ -49,14 +49,23 @@ function bytesOf(match: RegExpExecArray | null): number | undefined {
   return Math.round(Number(digits) * 1024 ** (unit === '' ? 0 : 'KMGT'.indexOf(unit!) + 1));
 }
 
-/** Resolves with the pool's status when nothing is scanned any more. */
-export async function scanned(host: ZfsHost, pool: string): Promise<PoolStatus> {
+/**
+ * Does what makes ZFS scan the pool, which begins a little later. Resolves with the status when
+ * that scan is over.
+ */
+export async function scanned(
+  host: ZfsHost,
+  pool: string,
+  begin: () => Promise<unknown>,
+): Promise<PoolStatus> {
   let status = await poolStatus(host, pool);
+  const before = status.scan;
+  await begin();
   await until(
     `${pool} is scanned`,
     async () => {
       status = await poolStatus(host, pool);
-      return !status.scan.includes('in progress');
+      return status.scan !== before && !status.scan.includes('in progress');
     },
     { timeoutMs: SCAN_MS_MAX, everyMs: ASK_EVERY_MS },
   );
@@ -66,8 +75,7 @@ export async function scanned(host: ZfsHost, pool: string): Promise<PoolStatus> 
 /** Reads everything and compares its sums. Throws when a byte of it is wrong on any side. */
 export async function scrub(host: ZfsHost, pool: string): Promise<PoolStatus> {
   await host.zpool('clear', pool);
-  await host.zpool('scrub', pool);
-  const status = await scanned(host, pool);
+  const status = await scanned(host, pool, () => host.zpool('scrub', pool));
   const clean = [...status.devices.values()].every(({ errors }) => errors.every((n) => n === '0'));
   if (clean && status.state === 'ONLINE' && /with 0 errors/.test(status.scan)) return status;
   throw new Error(`the scrub found errors: ${JSON.stringify([status, ...status.devices])}`);

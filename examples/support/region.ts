@@ -61,7 +61,7 @@ export class Region {
 
   /**
    * The device's path. It must not be attached. Writes go past the page cache, where it has one:
-   * ZFS has a cache of its own, and must hear of a write that fails, for it ignores flushes that do.
+   * ZFS has a cache of its own, and must hear of a write that fails, as it ignores such flushes.
    */
   async attach(): Promise<string> {
     const { uri, dir } = this.server;
