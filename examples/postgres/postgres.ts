@@ -1,4 +1,5 @@
 // A PostgreSQL cluster of our own in a given folder: own port, own socket, never the machine's.
+// client.ts is what is asked of it.
 //
 // The postmaster is our child, not pg_ctl's, so that its id is known and it can be killed as a
 // crash would kill it.
@@ -8,12 +9,12 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { appendFile, chown, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runCommand, until } from '../../test/support/command.ts';
-import { binaryFolder, databaseUser } from './installation.ts';
-import { HERE, type Program, type ProgramPlace } from './program-place.ts';
+import { until } from '../../test/support/command.ts';
+import { type ClientOptions, PostgresClient } from './client.ts';
+import { HERE, type ProgramPlace } from './program-place.ts';
 
 /** Another cluster of the machine would have 5432; the socket's folder is ours, so none clashes. */
-const PORT = '54329';
+const PORT = 54329;
 /** Recovery reads every page that changed since the last checkpoint, cold, from the store. */
 const START_TIMEOUT_MS = 180_000;
 /** A psql costs tens of milliseconds of CPU that recovery can use better. */
@@ -25,7 +26,6 @@ const ASK_AGAIN_MS = 250;
  */
 const SETTINGS = `
 listen_addresses = ''
-port = ${PORT}
 shared_buffers = 128MB
 max_connections = 60
 max_wal_size = 1GB
@@ -36,40 +36,29 @@ maintenance_io_concurrency = 64
 wal_decode_buffer_size = 4MB
 `;
 
-export interface PostgresOptions {
+export interface PostgresOptions extends Omit<ClientOptions, 'port'> {
   /** The data directory; its parent exists. */
   readonly dataDir: string;
   /** For the socket and the log, not on the device. */
   readonly runDir: string;
+  readonly port?: number;
   /** More lines of postgresql.conf, which win. */
   readonly settings?: string;
-  /** Where its programs run; default: here. */
-  readonly place?: ProgramPlace | undefined;
-  readonly signal?: AbortSignal | undefined;
+  /** Settings of this server alone, which no copy of its data directory takes along. */
+  readonly ownSettings?: Readonly<Record<string, string>>;
 }
 
-export interface PgbenchResult {
-  readonly tps: number;
-  readonly latencyMs: number;
-}
-
-export class Postgres {
+export class Postgres extends PostgresClient {
   readonly #options: PostgresOptions;
-  readonly #user = databaseUser();
-  readonly #bin = binaryFolder();
   readonly #log: string;
   readonly #place: ProgramPlace;
   #postmaster: ChildProcess | undefined;
 
   constructor(options: PostgresOptions) {
+    super({ ...options, port: options.port ?? PORT });
     this.#options = options;
     this.#log = join(options.runDir, 'postgres.out');
     this.#place = options.place ?? HERE;
-  }
-
-  /** What a person types to look at it. */
-  get psqlCommand(): string {
-    return `psql -h ${this.#options.runDir} -p ${PORT} -U postgres postgres`;
   }
 
   /** `initdb` with checksums: a page that comes back wrong is an error, not an answer. */
@@ -96,19 +85,21 @@ export class Postgres {
 
   async #own(folder: string): Promise<void> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const { uid, gid } = this.#user;
+    const { uid, gid } = this.user;
     if (uid !== undefined && gid !== undefined) await chown(folder, uid, gid);
   }
 
   /** Resolves when it answers, after recovery if there is any to do. */
   async start(): Promise<void> {
     this.#options.signal?.throwIfAborted();
-    const { dataDir, runDir } = this.#options;
-    const { path, args, ...where } = this.#launch('postgres', ['-D', dataDir, '-k', runDir]);
+    const { dataDir, runDir, ownSettings = {} } = this.#options;
+    const own = Object.entries(ownSettings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+    const flags = ['-D', dataDir, '-k', runDir, '-p', String(this.port), ...own];
+    const { path, args, ...where } = this.launch('postgres', flags);
     const child = spawn(path, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
       ...where,
-      env: environment(runDir),
+      env: this.environment,
       detached: true,
     });
     // One file for all starts; what fails to be written must not end us.
@@ -153,92 +144,10 @@ export class Postgres {
     this.#postmaster = undefined;
   }
 
-  /** Unaligned rows, one a line. */
-  async query(sql: string): Promise<string> {
-    const args = [...this.#where(), '-X', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-c', sql];
-    return (await this.run('psql', [...args, 'postgres'])).trim();
-  }
-
-  async pgbenchInit(scale: number): Promise<void> {
-    const args = ['-i', '-q', '-s', String(scale), '--foreign-keys'];
-    await this.run('pgbench', [...this.#where(), ...args, 'postgres']);
-  }
-
-  async pgbench(args: readonly string[], options = ''): Promise<PgbenchResult> {
-    const all = [...this.#where(), '--no-vacuum', ...args, 'postgres'];
-    const said = await this.run('pgbench', all, { PGOPTIONS: options });
-    const tps = /^tps = ([\d.]+)/m.exec(said)?.[1];
-    const latency = /^latency average = ([\d.]+) ms/m.exec(said)?.[1];
-    if (tps === undefined || latency === undefined) throw new Error(`pgbench said: ${said}`);
-    return { tps: Number(tps), latencyMs: Number(latency) };
-  }
-
-  /**
-   * Reads every heap page, of all tables or of those named, and compares every B-tree with its
-   * table. Throws what it finds.
-   */
-  async amcheck(tables: readonly string[] = []): Promise<void> {
-    const which = tables.length === 0 ? ['--all'] : tables.map((table) => `--table=${table}`);
-    const what = [...which, '--install-missing', '--heapallindexed', '--jobs=2'];
-    await this.run('pg_amcheck', [...this.#where(), ...what]);
-  }
-
-  /** pgbench moves money in three tables at once and logs it in a fourth: all must agree. */
-  async checkBalances(): Promise<void> {
-    const sums = await this.query(
-      'SELECT (SELECT sum(abalance) FROM pgbench_accounts), ' +
-        '(SELECT sum(tbalance) FROM pgbench_tellers), ' +
-        '(SELECT sum(bbalance) FROM pgbench_branches), ' +
-        '(SELECT coalesce(sum(delta), 0) FROM pgbench_history)',
-    );
-    if (new Set(sums.split('|')).size !== 1) throw new Error(`pgbench's sums differ: ${sums}`);
-  }
-
-  /** A psql that reads statements from its standard input. */
-  session(): ChildProcess {
-    const flags = [...this.#where(), '-X', '-A', '-t', '-q', '-v', 'ON_ERROR_STOP=1', 'postgres'];
-    const { path, args, ...where } = this.#launch('psql', flags);
-    return spawn(path, args, {
-      stdio: ['pipe', 'pipe', 'ignore'],
-      ...where,
-      env: environment(this.#options.runDir),
-      detached: true,
-    });
-  }
-
   async logTail(): Promise<string> {
     const text = await readFile(this.#log, 'utf8').catch(() => '');
     return text.split('\n').slice(-15).join('\n');
   }
-
-  /** A program of PostgreSQL's, as its user. */
-  run(
-    name: string,
-    args: readonly string[],
-    env: Readonly<Record<string, string>> = {},
-  ): Promise<string> {
-    const { path, args: argv, ...where } = this.#launch(name, args);
-    return runCommand(path, argv, {
-      ...where,
-      env: { ...environment(this.#options.runDir), ...env },
-      signal: this.#options.signal,
-      timeoutMs: 600_000,
-    });
-  }
-
-  /** As its user, in a folder that this user may enter. */
-  #launch(name: string, args: readonly string[]): Program {
-    const path = join(this.#bin, name);
-    return this.#place.launch({ path, args, cwd: this.#options.runDir, ...this.#user });
-  }
-
-  #where(): readonly string[] {
-    return ['-h', this.#options.runDir, '-p', PORT, '-U', 'postgres'];
-  }
-}
-
-function environment(home: string): Record<string, string> {
-  return { PATH: process.env['PATH'] ?? '', HOME: home, LC_ALL: 'C' };
 }
 
 function childrenOf(pid: number): readonly number[] {

@@ -10,7 +10,8 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import type { Postgres } from '../../examples/postgres/postgres.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { PostgresClient } from '../../examples/postgres/client.ts';
 import { createSeededRng, type Rng } from '../../src/base/rng.ts';
 import { until } from '../support/command.ts';
 
@@ -55,7 +56,7 @@ export class Ledger {
     return this.#acknowledged.size;
   }
 
-  static async create(db: Postgres, scale: number): Promise<void> {
+  static async create(db: PostgresClient, scale: number): Promise<void> {
     await db.pgbenchInit(scale);
     await db.query('CREATE TABLE ledger (id bigint PRIMARY KEY, delta integer NOT NULL)');
   }
@@ -95,7 +96,7 @@ export class Ledger {
    * marks holds what the first knew to be acknowledged, and nothing that was sent after the other.
    */
   async check(
-    db: Postgres,
+    db: PostgresClient,
     between: readonly [LedgerMark, LedgerMark] = [this.mark(), this.mark()],
   ): Promise<LedgerCheck> {
     const [{ acknowledged }, { sent }] = between;
@@ -131,23 +132,35 @@ function some(ids: readonly number[]): string {
   return ids.slice(0, 20).join(', ');
 }
 
+export interface LoadOptions {
+  /** A client that lost its connection comes again after this; default: that is a failure. */
+  readonly reconnectAfterMs?: number;
+}
+
 /** The clients of one round. */
 export class Load {
+  readonly #db: PostgresClient;
   readonly #ledger: Ledger;
-  readonly #sessions: ChildProcess[] = [];
+  readonly #reconnectAfterMs: number | undefined;
+  readonly #sessions = new Map<number, ChildProcess>();
   readonly #ended: Promise<void>[] = [];
   readonly #answers: number[];
   /** When each client sent what it waits for. */
   readonly #sentMs: number[];
   #slowestMs = 0;
   readonly #failures: string[] = [];
+  #reconnections = 0;
   #stopping = false;
 
-  constructor(db: Postgres, ledger: Ledger) {
+  constructor(db: PostgresClient, ledger: Ledger, { reconnectAfterMs }: LoadOptions = {}) {
+    this.#db = db;
     this.#ledger = ledger;
+    this.#reconnectAfterMs = reconnectAfterMs;
     this.#answers = Array.from({ length: ledger.clients }, () => 0);
     this.#sentMs = this.#answers.map(() => performance.now());
-    for (let client = 0; client < ledger.clients; client++) this.#start(db, client);
+    for (let client = 0; client < ledger.clients; client++) {
+      this.#ended.push(this.#run(client));
+    }
   }
 
   /** Transactions acknowledged in this round. */
@@ -155,7 +168,12 @@ export class Load {
     return this.#answers.reduce((sum, one) => sum + one, 0);
   }
 
-  /** How long the slowest transaction since the last call took, or has taken so far. */
+  /** How often a client had to come again. */
+  get reconnections(): number {
+    return this.#reconnections;
+  }
+
+  /** How long the slowest transaction since the last call took, or has taken so far; coming again included. */
   takeSlowestMs(): number {
     const now = performance.now();
     const slowest = Math.max(this.#slowestMs, ...this.#sentMs.map((sent) => now - sent));
@@ -186,13 +204,27 @@ export class Load {
 
   async kill(): Promise<void> {
     this.#stopping = true;
-    for (const session of this.#sessions) session.kill('SIGKILL');
+    for (const session of this.#sessions.values()) session.kill('SIGKILL');
     await Promise.all(this.#ended);
   }
 
-  #start(db: Postgres, client: number): void {
-    const session = db.session();
-    this.#sessions.push(session);
+  async #run(client: number): Promise<void> {
+    for (;;) {
+      const code = await this.#session(client);
+      if (code === 0 || (this.#stopping && this.#reconnectAfterMs !== undefined)) return;
+      if (this.#reconnectAfterMs === undefined) {
+        this.#failures.push(`client ${client}: psql ended with ${String(code)}`);
+        return;
+      }
+      this.#reconnections += 1;
+      await sleep(this.#reconnectAfterMs);
+    }
+  }
+
+  /** Resolves with the exit code of psql. What it sent last may be committed without its answer. */
+  async #session(client: number): Promise<number | null> {
+    const session = this.#db.session();
+    this.#sessions.set(client, session);
     // A psql whose server has gone ends; what is written to it afterwards goes nowhere.
     session.stdin?.on('error', () => {});
     createInterface({ input: session.stdout! }).on('line', (line) => {
@@ -205,9 +237,7 @@ export class Load {
       else session.stdin?.write(this.#ledger.next(client));
     });
     session.stdin?.write(this.#ledger.next(client));
-    const ended = once(session, 'close').then(([code]) => {
-      if (code !== 0) this.#failures.push(`client ${client}: psql ended with ${String(code)}`);
-    });
-    this.#ended.push(ended);
+    const [code] = await once(session, 'close');
+    return code as number | null;
   }
 }
