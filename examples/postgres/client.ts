@@ -1,6 +1,7 @@
 // Clients of a database, wherever it is: PostgreSQL's own programs, run as its user.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { runCommand } from '../../test/support/command.ts';
 import { binaryFolder, databaseUser } from './installation.ts';
 import { HERE, type Program, type ProgramPlace } from './program-place.ts';

@@ -2,12 +2,12 @@
 // processes.
 
 import { execFile, execFileSync } from 'node:child_process';
-import { createServer, type AddressInfo } from 'node:net';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { freePorts } from './free-ports.ts';
 
 const run = promisify(execFile);
 const SCRIPT = fileURLToPath(new URL('../../scripts/rgw.sh', import.meta.url));
@@ -45,7 +45,7 @@ export async function startRgw(): Promise<Rgw> {
     await rm(directory, { recursive: true, force: true });
   };
   for (let attempt = 1; ; attempt++) {
-    const [port, monitorPort] = await freePorts();
+    const [port, monitorPort] = await freePorts(2);
     try {
       await run(SCRIPT, ['start', directory, String(port)], {
         env: { ...process.env, RGW_MON_PORT: String(monitorPort) },
@@ -67,18 +67,4 @@ export async function startRgw(): Promise<Rgw> {
       }
     }
   }
-}
-
-/** Two ports of the loopback that nobody listens on now. */
-async function freePorts(): Promise<readonly [number, number]> {
-  const servers = await Promise.all([listenAnywhere(), listenAnywhere()]);
-  const [first, second] = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
-  return [first!, second!];
-}
-
-async function listenAnywhere(): Promise<ReturnType<typeof createServer>> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  return server;
 }

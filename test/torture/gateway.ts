@@ -4,7 +4,6 @@
 
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { silentLog } from '../../src/base/log.ts';
@@ -12,6 +11,7 @@ import { systemClock } from '../../src/base/system.ts';
 import { staticCredentials } from '../../src/objectstore/s3/credentials.ts';
 import { createBucketIfMissing } from '../../src/objectstore/s3/s3-store.ts';
 import { until } from '../support/command.ts';
+import { freePorts } from '../support/free-ports.ts';
 
 const run = promisify(execFile);
 const SCRIPT = join(import.meta.dirname, '../../scripts/rgw.sh');
@@ -53,7 +53,7 @@ export function gatewayClient(port: number, bucket: string) {
 
 /** Its data and logs are below `dir`, which is made. Creates the bucket. */
 export async function startGateway(dir: string, bucket: string): Promise<Gateway> {
-  const [port, monitorPort] = [await freePort(), await freePort()];
+  const [port, monitorPort] = await freePorts(2);
   const stop = async (): Promise<void> => void (await run(SCRIPT, ['stop', dir]));
   try {
     await run(SCRIPT, ['start', dir, String(port)], {
@@ -83,12 +83,4 @@ export async function startGateway(dir: string, bucket: string): Promise<Gateway
       await until('the gateway answers', answers);
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
 }

@@ -218,6 +218,7 @@ export class Load {
       }
       this.#reconnections += 1;
       await sleep(this.#reconnectAfterMs);
+      if (this.#stopping) return;
     }
   }
 
