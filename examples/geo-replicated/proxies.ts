@@ -44,8 +44,8 @@ export class Proxies {
     [first, second]: readonly [ProxiedDatabase, ProxiedDatabase],
     signal: AbortSignal,
   ): Promise<Proxies> {
-    const [proxyPort, poolPort] = await freePorts(2);
-    const client = new PostgresClient({ runDir: dir, port: poolPort!, signal });
+    const [proxyPort, poolPort] = await freePorts();
+    const client = new PostgresClient({ runDir: dir, port: poolPort, signal });
     await mkdir(dir, { recursive: true, mode: 0o700 });
     const { uid, gid } = client.user;
     if (uid !== undefined && gid !== undefined) await chown(dir, uid, gid);

@@ -2,12 +2,12 @@
 
 import { type AddressInfo, createServer, type Server } from 'node:net';
 
-/** So many ports of the loopback, all different, that nobody listens on now. */
-export async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, listenAnywhere));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+/** Two ports of the loopback that nobody listens on now. */
+export async function freePorts(): Promise<readonly [number, number]> {
+  const servers = await Promise.all([listenAnywhere(), listenAnywhere()]);
+  const [first, second] = servers.map((server) => (server.address() as AddressInfo).port);
   await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
-  return ports;
+  return [first!, second!];
 }
 
 async function listenAnywhere(): Promise<Server> {

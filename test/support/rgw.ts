@@ -45,7 +45,7 @@ export async function startRgw(): Promise<Rgw> {
     await rm(directory, { recursive: true, force: true });
   };
   for (let attempt = 1; ; attempt++) {
-    const [port, monitorPort] = await freePorts(2);
+    const [port, monitorPort] = await freePorts();
     try {
       await run(SCRIPT, ['start', directory, String(port)], {
         env: { ...process.env, RGW_MON_PORT: String(monitorPort) },

@@ -53,7 +53,7 @@ export function gatewayClient(port: number, bucket: string) {
 
 /** Its data and logs are below `dir`, which is made. Creates the bucket. */
 export async function startGateway(dir: string, bucket: string): Promise<Gateway> {
-  const [port, monitorPort] = await freePorts(2);
+  const [port, monitorPort] = await freePorts();
   const stop = async (): Promise<void> => void (await run(SCRIPT, ['stop', dir]));
   try {
     await run(SCRIPT, ['start', dir, String(port)], {
