@@ -1,8 +1,8 @@
 // The demo at a small size: what it promises is so, and neither its end nor Ctrl-C leaves anything.
 
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { assertNothingLeft } from '../support/nothing-left.ts';
 import { documentsLeft } from './documents.ts';
 import { type BranchDemoOptions, runBranchDemo } from './run.ts';
 
@@ -19,33 +19,6 @@ const SMALL: Omit<BranchDemoOptions, 'signal'> = {
   clients: 3,
   fsckFlags: ['--deep'],
 };
-
-/** Mounts, loop devices and processes with files in them show the folders that they stand in. */
-function assertNothingLeft(folders: readonly string[]): void {
-  assert.ok(folders.length > 0);
-  const mounts = readFileSync('/proc/self/mounts', 'utf8');
-  const loops = readdirSync('/sys/block').flatMap((name) => {
-    const file = `/sys/block/${name}/loop/backing_file`;
-    return existsSync(file) ? [readFileSync(file, 'utf8')] : [];
-  });
-  const commands = readdirSync('/proc').flatMap((pid) => {
-    const file = `/proc/${pid}/cmdline`;
-    try {
-      return /^\d+$/.test(pid) ? [readFileSync(file, 'utf8')] : [];
-    } catch {
-      // It has ended in the meantime.
-      return [];
-    }
-  });
-  for (const folder of folders) {
-    assert.ok(!existsSync(folder), `${folder} is left`);
-    assert.ok(!mounts.includes(folder), `something is mounted in ${folder}`);
-    assert.deepEqual(
-      [...loops, ...commands].filter((text) => text.includes(folder)),
-      [],
-    );
-  }
-}
 
 test('a running database works on beside a branch that is migrated and thrown away', async () => {
   const folders = new Set<string>();

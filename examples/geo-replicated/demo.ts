@@ -9,6 +9,8 @@ import { runDemo } from '../support/demo.ts';
 import { run, type RunOptions, type RunResult } from './run.ts';
 import type { Tier } from './site.ts';
 
+const HEADER = ['STEP', 'SECONDS', 'COMMITS', 'PER SECOND', 'LONGEST WAIT', 'RECONNECTIONS'];
+
 function readOptions(args: readonly string[], signal: AbortSignal): RunOptions {
   const { values } = parseArgs({
     args: [...args],
@@ -41,17 +43,16 @@ function readTier(value: string): Tier {
 
 function formatResult(result: RunResult): string {
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`;
-  const table = formatTable([
-    ['STEP', 'SECONDS', 'COMMITS', 'PER SECOND', 'LONGEST WAIT', 'RECONNECTIONS'],
-    ...result.steps.map((step) => [
-      step.name,
-      step.seconds.toFixed(1),
-      String(step.commits),
-      (step.commits / step.seconds).toFixed(0),
-      seconds(step.slowestMs),
-      String(step.reconnections),
-    ]),
+  const rows = result.steps.map((step) => [
+    step.name,
+    step.seconds.toFixed(1),
+    String(step.commits),
+    (step.commits / step.seconds).toFixed(0),
+    seconds(step.slowestMs),
+    String(step.reconnections),
   ]);
+  const right = HEADER.map((_, column) => column).slice(1);
+  const table = formatTable([HEADER, ...rows], right);
   const { promotedCheck, primaryCheck, standbyCheck, fenced } = result;
   return (
     `\n${table}\n` +
