@@ -65,7 +65,7 @@ function formatResult(result: RunResult): string {
     `${fenced.waitedFor} and was not acknowledged; pg_rewind took it back\n` +
     `in the end: all ${primaryCheck.acknowledged} acknowledged transactions on west and on east, ` +
     `of ${primaryCheck.found} and ${standbyCheck.found}; replication: ${result.syncState}\n` +
-    'the same rows in all tables, pg_amcheck on both, both scrubs, varve fsck of six stores: clean\n'
+    'the same rows in all tables; pg_amcheck, both scrubs, varve fsck of six stores: clean\n'
   );
 }
 

@@ -9,7 +9,7 @@ const CATCH_UP_MS_MAX = 300_000;
 const ASK_EVERY_MS = 100;
 
 /**
- * From when this resolves on, COMMIT is answered only when `standby` has it on its disk. Before that
+ * From when this resolves on, COMMIT is answered when `standby` has it on its disk. Before that
  * the standby catches up, and COMMITs that come meanwhile wait for it.
  */
 export async function replicateSynchronously(primary: Site, standby: Site): Promise<void> {
@@ -51,7 +51,8 @@ async function untilState(
   what: string,
   condition: string,
 ): Promise<void> {
-  const sql = `SELECT ${condition} FROM pg_stat_replication WHERE application_name = '${standby.name}'`;
+  const name = `application_name = '${standby.name}'`;
+  const sql = `SELECT ${condition} FROM pg_stat_replication WHERE ${name}`;
   await until(what, async () => (await primary.postgres.query(sql)) === 't', {
     timeoutMs: CATCH_UP_MS_MAX,
     everyMs: ASK_EVERY_MS,

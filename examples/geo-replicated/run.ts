@@ -84,7 +84,7 @@ interface World {
   readonly proxies: Proxies;
   readonly ledger: Ledger;
   readonly steps: Step[];
-  step<T>(name: string, load: Load | undefined, work: () => Promise<T>): Promise<T>;
+  readonly step: <T>(name: string, load: Load, work: () => Promise<T>) => Promise<T>;
   /** Ended by whatever ends the run. */
   startLoad(): Load;
 }
@@ -166,7 +166,7 @@ async function build(options: RunOptions, open: AsyncDisposableStack): Promise<W
     proxies,
     ledger,
     steps,
-    async step(name, load, work) {
+    step: async (name, load, work) => {
       begin(name);
       const { value, step } = await measure(name, load, work);
       steps.push(step);
@@ -182,19 +182,19 @@ async function build(options: RunOptions, open: AsyncDisposableStack): Promise<W
 
 async function measure<T>(
   name: string,
-  load: Load | undefined,
+  load: Load,
   work: () => Promise<T>,
 ): Promise<{ readonly value: T; readonly step: Step }> {
-  const before = { commits: load?.acknowledged ?? 0, reconnections: load?.reconnections ?? 0 };
-  load?.takeSlowestMs();
+  const before = { commits: load.acknowledged, reconnections: load.reconnections };
+  load.takeSlowestMs();
   const startMs = performance.now();
   const value = await work();
   const step = {
     name,
     seconds: (performance.now() - startMs) / 1000,
-    commits: (load?.acknowledged ?? 0) - before.commits,
-    slowestMs: load?.takeSlowestMs() ?? 0,
-    reconnections: (load?.reconnections ?? 0) - before.reconnections,
+    commits: load.acknowledged - before.commits,
+    slowestMs: load.takeSlowestMs(),
+    reconnections: load.reconnections - before.reconnections,
   };
   return { value, step };
 }
@@ -227,7 +227,8 @@ async function failOver(
 
 /**
  * The old primary starts as it was left, and is primary, by its own lights. A client that gets past
- * the fence has its commit written there, waits for a standby that does not come, and gets no answer.
+ * the fence has its commit written there, waits for a standby that does not come, and gets no
+ * answer.
  */
 async function comeBack({ east, proxies }: World): Promise<RunResult['fenced']> {
   await east.comeBack();

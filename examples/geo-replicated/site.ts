@@ -1,5 +1,5 @@
-// A site: a machine with PostgreSQL on a ZFS mirror of three varve servers, each with a bucket of its
-// own. It can be lost as a whole, and come back.
+// A site: a machine with PostgreSQL on a ZFS mirror of three varve servers, each with a bucket of
+// its own. It can be lost as a whole, and come back.
 //
 //   PostgreSQL ─ ZFS mirror ─┬─ varve ─  5 ms ─ bucket
 //                            ├─ varve ─ 10 ms ─ bucket
@@ -97,7 +97,7 @@ export class Site {
     await this.postgres.start();
   }
 
-  /** Copies the running database of `primary`, and follows it. The slot keeps the WAL until then. */
+  /** Copies the running database of `primary` and follows it; the slot keeps the WAL until then. */
   async copy(primary: Site): Promise<void> {
     await this.postgres.adopt();
     const slot = [`--slot=${this.name}`, '--create-slot', '--checkpoint=fast'];
@@ -132,13 +132,17 @@ export class Site {
 
   /** Everything up to the pool, as it was left. PostgreSQL is not started. */
   async comeBack(): Promise<void> {
+    say(`${this.name}: the servers start`);
     for (const region of this.#regions) await region.detach();
     await Promise.all(this.#regions.map(({ server }) => server.restart()));
+    say(`${this.name}: the devices are attached`);
     await this.#attach();
     await this.#boot();
+    say(`${this.name}: the pool is imported`);
     // It was never exported: ZFS asks for -f, because another machine could have it.
     await this.host.zpool('import', '-f', '-d', this.#links, POOL);
     await this.postgres.adopt();
+    say(`${this.name}: PostgreSQL recovers`);
   }
 
   /** Orderly, so that whatever fails on the way is seen. */
@@ -152,11 +156,6 @@ export class Site {
       if (code !== 0) throw new Error(`${region.name}: varve exited with ${code}: ${stderr}`);
       await region.server.fsck();
     }
-  }
-
-  /** What PostgreSQL and the servers said, for whoever looks for a cause. */
-  async log(): Promise<string> {
-    return await readFile(join(this.#options.dir, this.name, 'pg', 'postgres.out'), 'utf8');
   }
 
   get #dataDir(): string {

@@ -173,7 +173,10 @@ export class Load {
     return this.#reconnections;
   }
 
-  /** How long the slowest transaction since the last call took, or has taken so far; coming again included. */
+  /**
+   * How long the slowest transaction since the last call took, or has taken so far; coming again
+   * included.
+   */
   takeSlowestMs(): number {
     const now = performance.now();
     const slowest = Math.max(this.#slowestMs, ...this.#sentMs.map((sent) => now - sent));
