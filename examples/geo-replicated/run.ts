@@ -132,7 +132,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
 
 async function build(options: RunOptions, open: AsyncDisposableStack): Promise<World> {
   const { tier, volumeSize, scale, clients, signal } = options;
-  const dir = await mkdtemp(join(tmpdir(), 'varve-geo-'));
+  const dir = await mkdtemp(join(tmpdir(), 'varve-replicated-'));
   open.defer(() => rm(dir, { recursive: true, force: true }));
   // The user of PostgreSQL must get through to its own folders.
   await chmod(dir, 0o755);
