@@ -108,7 +108,6 @@ export async function run(options: RunOptions): Promise<RunResult> {
   await world.step('pg_rewind, and it follows', second, async () => {
     await east.rewindTo(west);
     await east.follow();
-    await dropOwnSlots(east);
   });
   await world.step('COMMIT waits for both again', second, () => replicateSynchronously(west, east));
   await proxies.admit(east.name);
@@ -247,13 +246,6 @@ async function comeBack({ east, proxies }: World): Promise<RunResult['fenced']> 
   await east.postgres.stop('fast');
   await ended;
   return { state, waitedFor, answer: await said };
-}
-
-/** A standby that was primary has the slot of the one that followed it, which would keep WAL. */
-async function dropOwnSlots(site: Site): Promise<void> {
-  await site.postgres.query(
-    'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active',
-  );
 }
 
 async function compare({
