@@ -9,7 +9,9 @@ const SMALL: Omit<RunOptions, 'signal'> = {
   tier: 'journal',
   scale: 1,
   clients: 4,
-  seconds: 3,
+  // Long enough that the first checkpoint's files are in the pool, not only in its intent log: see
+  // README.md on zfs-fuse.
+  seconds: 10,
   volumeSize: '2G',
 };
 
