@@ -34,8 +34,9 @@ if [ ! -e "$out/kernel/lib/modules/$kver" ]; then
 fi
 cp "$out/kernel/boot/vmlinuz-$kver" "$out/vmlinuz"
 
-packages=kmod,iproute2,procps,util-linux,mount,fio
-packages+=,nbd-client,libnbd-bin,e2fsprogs,xfsprogs,btrfs-progs,zfsutils-linux
+# Node needs libatomic1.
+packages=libatomic1,kmod,iproute2,procps,util-linux,mount,fio
+packages+=,nbd-client,libnbd-bin,nbdkit,e2fsprogs,xfsprogs,btrfs-progs,zfsutils-linux
 if [ "$(cat "$out/root.packages" 2>/dev/null)" != "$packages" ]; then
   step "root file system of $packages"
   # policy-rc.d: no daemon starts while packages are configured.

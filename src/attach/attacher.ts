@@ -19,10 +19,7 @@ export interface AttachRequest {
   readonly upstream: NbdUpstream;
   readonly readOnly: boolean;
   readonly reconnect: Reconnect;
-  /**
-   * How long a request waits for a server to connect to again before it is an I/O error. The
-   * kernel's way waits as long as its nbd-client tries.
-   */
+  /** How long a request waits for a server to connect to again before it is an I/O error. */
   readonly patienceSeconds: number;
 }
 
@@ -32,10 +29,12 @@ export interface AttachTask extends AttachRequest {
   readonly exportName: string;
 }
 
-/** The folder and the log that an attachment may use; both are named after the volume. */
+/** What an attachment may make; all of it is named after the volume. */
 export interface AttachPlace {
   readonly folder: string;
   readonly log: string;
+  readonly socket: string;
+  readonly pidFile: string;
 }
 
 export interface AttachedDevice {
@@ -43,7 +42,7 @@ export interface AttachedDevice {
   readonly device: string;
   /** Says, beside `bootId`, that the device is still this attachment and no later one. */
   readonly session: string;
-  /** Of the process that serves the device; absent where the kernel does. */
+  /** Of the process that serves the device; absent where the kernel alone does. */
   readonly pid?: number | undefined;
 }
 

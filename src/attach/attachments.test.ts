@@ -60,10 +60,10 @@ test('attach by nbdfuse and loop, once; detach syncs and leaves nothing', async 
   assert.equal(await attachments.detach('/dev/loop0'), undefined);
 });
 
-test('the kernel comes first; never is without -persist; its session says whose', async () => {
+test('the kernel comes first; its session says whose', async () => {
   withKernelNbd(host);
   const record = await attachments.attach({ ...REQUEST, readOnly: true }, 'auto');
-  const line = 'nbd-client -unix /run/varve.sock /dev/nbd0 -N pg -b 4096 -C 4 -timeout 0 -R';
+  const line = 'nbd-client -unix /run/varve.sock /dev/nbd0 -N pg -b 4096 -C 4 -timeout 604800 -R';
   assert.deepEqual(host.ran, [line]);
   assert.equal(record.device, '/dev/nbd0');
   // Taken over by another client in the meantime: it is not ours to disconnect.
@@ -79,12 +79,10 @@ test('the kernel comes first; never is without -persist; its session says whose'
   assert.deepEqual(host.ran.slice(-2), ['sync /dev/nbd0', 'nbd-client -d /dev/nbd0']);
 });
 
-test('with reconnect always every write is a barrier, and the kernel is passed over', async () => {
-  withKernelNbd(host);
-  await assert.rejects(attachments.attach({ ...REQUEST, reconnect: 'always' }, 'auto'), {
+test('with reconnect always every write is a barrier', async () => {
+  await assert.rejects(attachments.attach({ ...REQUEST, reconnect: 'always' }, 'nbdfuse'), {
     kind: 'unavailable',
-    message:
-      /kernel: .*cannot make every write durable; nbdfuse: nbdkit missing: apt-get install nbdkit/,
+    message: /nbdfuse: nbdkit missing: apt-get install nbdkit/,
   });
   host.programs.add('nbdkit');
   await attachments.attach({ ...REQUEST, reconnect: 'always' }, 'auto');
@@ -95,13 +93,57 @@ test('with reconnect always every write is a barrier, and the kernel is passed o
   });
 });
 
+test('a device of the kernel outlives its server behind an nbdkit, which goes with it', async () => {
+  withKernelNbd(host);
+  const missing = /kernel: nbdkit missing/;
+  await assert.rejects(attachments.attach({ ...REQUEST, reconnect: 'always' }, 'kernel'), missing);
+  host.programs.add('nbdkit');
+  const always = await attachments.attach({ ...REQUEST, reconnect: 'always' }, 'kernel');
+  const socket = join(dir, 'pg.sock');
+  assert.match(host.ran[0]!, /^nbdkit --unix \S+\/pg\.sock .*--filter=fua --filter=retry nbd uri=/);
+  assert.equal(
+    host.ran[1],
+    `nbd-client -unix ${socket} /dev/nbd0 -N pg -b 4096 -C 8 -timeout 604800`,
+  );
+  assert.deepEqual((await attachments.list())[0], { ...always, stale: false });
+  host.dead.add('/dev/nbd0');
+  assert.equal((await attachments.list())[0]?.stale, false, 'a read would wait: none is sent');
+  await attachments.detach('pg');
+  assert.deepEqual(host.ran.slice(-2), ['sync /dev/nbd0', 'nbd-client -d /dev/nbd0']);
+  assert.equal(host.processes.size, 0);
+
+  const again = await attachments.attach({ ...REQUEST, reconnect: 'always' }, 'kernel');
+  host.end(again.pid!);
+  assert.equal((await attachments.list())[0]?.stale, true);
+  // The pid is another's by now.
+  host.files.set(`/proc/${again.pid}/cmdline`, 'sshd\0');
+  host.processes.set(again.pid!, 'another');
+  await attachments.detach('pg');
+  assert.equal(host.ran.at(-1), 'nbd-client -d /dev/nbd0');
+  assert.equal(host.processes.size, 1);
+});
+
+test('what an attach by the kernel leaves when it fails, or is killed, is taken away', async () => {
+  withKernelNbd(host);
+  host.programs.add('nbdkit').add('nbdinfo');
+  const connect = host.acts.get('nbd-client')!;
+  host.acts.set('nbd-client', failWith('Socket failed'));
+  await assert.rejects(attachments.attach(CLEAN, 'kernel'), /Socket failed/);
+  assert.equal(host.processes.size, 0);
+  host.acts.set('nbd-client', connect);
+  await attachments.attach(CLEAN, 'kernel');
+  rmSync(join(dir, 'pg.json'));
+  await attachments.detach('pg');
+  assert.equal(host.processes.size, 0);
+});
+
 test('with reconnect clean the export’s name has the server’s write verifier', async () => {
   withKernelNbd(host);
   await assert.rejects(attachments.attach(CLEAN, 'auto'), /nbdinfo missing: .* libnbd-bin/);
   for (const program of ['nbdinfo', 'nbdkit']) host.programs.add(program);
   await attachments.attach(CLEAN, 'kernel');
   assert.equal(host.ran[0], 'nbdinfo --json nbd+unix:///pg%2F?socket=/run/varve.sock');
-  assert.match(host.ran[1]!, / -N pg\/1 .*-persist$/);
+  assert.match(host.ran[1]!, /^nbdkit --unix .* uri=nbd\+unix:\/\/\/pg%2F1\?/);
   await attachments.detach('pg');
   host.ran.length = 0;
   await attachments.attach(CLEAN, 'nbdfuse');

@@ -1,23 +1,37 @@
 // A device of the kernel's own NBD client, which nbd-client sets up by netlink: once it has handed
-// the sockets over, no process is left.
+// the sockets over, it ends.
 //
-// With -persist a process stays behind, which connects again when the server has ended. The name of
-// the export then carries the server's write verifier (RFC 0005): behind a crash it is refused, and
-// the device fails. By the volume's name alone it would go on as if nothing had been, though writes
-// that no flush covered are gone, and the next flush would be a lie.
+//   server ─ NBD ─ /dev/nbdN                              reconnect never
+//   server ─ NBD ─ nbdkit (retry) ─ /dev/nbdN             reconnect clean
+//   server ─ NBD ─ nbdkit (fua, retry) ─ /dev/nbdN        reconnect always
+//
+// nbd-client's own -persist is no way to outlive a server. Seen with nbd-client 3.24 and Linux 6.1:
+// by netlink it is ignored, and the device fails at the first request behind the server's end; with
+// -nonetlink its process ends with the connection, and the device has no bytes any more. So what
+// connects again is an nbdkit, and the kernel's connection, to its Unix socket, stays.
+//
+// Requests have no limit of time. The kernel's own is 30 s, behind which it takes one of several
+// connections for dead, whatever `-timeout 0` says: with a store that is away all would go, one
+// after the other.
 
+import { rm } from 'node:fs/promises';
 import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
-import type { AttachedDevice, Attacher, AttachTask } from './attacher.ts';
+import type { AttachedDevice, Attacher, AttachPlace, AttachTask, Trace } from './attacher.ts';
 import { type Host, missingPrograms } from './host.ts';
+import { lastWords, proxyArgs } from './proxy.ts';
 import type { NbdUpstream } from './upstream.ts';
 import { waitFor } from './wait-for.ts';
 
 /** As many as libnbd's programs open: one socket's lock does not hold all processors up. */
 const CONNECTIONS = 4;
-/** Of one request; 0 is for ever: a server whose store is away answers late. */
-const REQUEST_SECONDS_MAX = 0;
+/** Each connection of nbdkit's retry filter has one request under way. */
+const PROXY_CONNECTIONS = 8;
+/** A week: whoever waits longer is not waiting for a store. */
+const REQUEST_SECONDS_MAX = 604_800;
 const SETTLE_MS_MAX = 30_000;
+/** Of a Unix socket's path: sun_path of unix(7), without its last byte. */
+const SOCKET_PATH_BYTES_MAX = 107;
 
 export function createKernelAttacher(host: Host, clock: Clock): Attacher {
   const about = (name: string, what: string): string =>
@@ -30,17 +44,78 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
     return names.find((name) => isEmpty(name) && host.exists(`/dev/${name}`));
   }
 
-  /** /sys/block/nbdN/pid is there while it is connected. */
+  /** /sys/block/nbdN/pid, of the nbd-client that set it up, is there while it is connected. */
   function isThere({ device, session }: AttachedDevice): boolean {
     const name = nameOf(device);
     return !isEmpty(name) && about(name, 'pid') === session;
   }
 
+  /** Undefined when it has ended. A pid may be another's by now: only ours names our socket. */
+  function proxyPid(place: AttachPlace): number | undefined {
+    const pid = Number(host.read(place.pidFile)?.trim());
+    const words = host.read(`/proc/${pid}/cmdline`)?.split('\0') ?? [];
+    return words.includes(place.socket) ? pid : undefined;
+  }
+
+  async function startProxy(task: AttachTask, place: AttachPlace): Promise<number> {
+    const { socket, pidFile } = place;
+    if (Buffer.byteLength(socket) > SOCKET_PATH_BYTES_MAX) {
+      const what = `${socket} is too long a path for a socket: give --state a shorter folder`;
+      throw new StorageError('invalid', what);
+    }
+    const own = ['--unix', socket, '--pidfile', pidFile];
+    const pid = host.start('nbdkit', [...own, ...proxyArgs(task)], place.log);
+    const session = host.processStart(pid);
+    await waitFor(clock, 'nbdkit to listen', SETTLE_MS_MAX, () => {
+      if (session === '' || host.processStart(pid) !== session) {
+        const what = `nbdkit ended: ${lastWords(host.read(place.log))}`;
+        throw new StorageError('unavailable', what, { retryable: false });
+      }
+      return proxyPid(place) === pid;
+    });
+    return pid;
+  }
+
+  async function endProxy(place: AttachPlace): Promise<void> {
+    const pid = proxyPid(place);
+    if (pid !== undefined) host.end(pid);
+    await waitFor(clock, 'nbdkit to end', SETTLE_MS_MAX, () => proxyPid(place) === undefined);
+  }
+
+  async function attach(task: AttachTask, place: AttachPlace): Promise<AttachedDevice> {
+    const name = freeDevice();
+    if (name === undefined) throw new StorageError('unavailable', 'no /dev/nbdN is free any more');
+    const device = `/dev/${name}`;
+    const proxied = task.reconnect !== 'never';
+    try {
+      const pid = proxied ? await startProxy(task, place) : undefined;
+      const upstream = proxied ? { socket: place.socket } : task.upstream;
+      await host.run('nbd-client', nbdClientArgs({ ...task, upstream }, device));
+      await waitFor(clock, `${device} to be connected`, SETTLE_MS_MAX, () => !isEmpty(name));
+      return { device, session: about(name, 'pid'), pid };
+    } catch (error) {
+      await detach({ place, lost: true });
+      throw error;
+    }
+  }
+
+  async function detach({ place, attached, lost }: Trace): Promise<void> {
+    // Requests that still wait for a server would only hold up what follows.
+    if (lost) await endProxy(place);
+    if (attached !== undefined && isThere(attached)) {
+      const { device } = attached;
+      await host.run('nbd-client', ['-d', device]);
+      await waitFor(clock, `${device} to go`, SETTLE_MS_MAX, () => isEmpty(nameOf(device)));
+    }
+    await endProxy(place);
+    for (const file of [place.socket, place.pidFile]) await rm(file, { force: true });
+  }
+
   return {
     way: 'kernel',
     async probe({ reconnect }) {
-      if (reconnect === 'always') return 'the kernel’s NBD cannot make every write durable';
-      const missing = missingPrograms(host, ['nbd-client']);
+      const programs = reconnect === 'never' ? ['nbd-client'] : ['nbd-client', 'nbdkit'];
+      const missing = missingPrograms(host, programs);
       if (missing !== undefined) return missing;
       if (freeDevice() !== undefined) return undefined;
       // Where there is no such module, the list of devices says so below.
@@ -48,24 +123,16 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
       if (freeDevice() !== undefined) return undefined;
       return 'no free /dev/nbdN: the kernel has no module nbd, or all of its devices are taken';
     },
-    async attach(task) {
-      const name = freeDevice();
-      if (name === undefined)
-        throw new StorageError('unavailable', 'no /dev/nbdN is free any more');
-      const device = `/dev/${name}`;
-      await host.run('nbd-client', nbdClientArgs(task, device));
-      await waitFor(clock, `${device} to be connected`, SETTLE_MS_MAX, () => !isEmpty(name));
-      return { device, session: about(name, 'pid') };
+    attach,
+    async serves(attached, place, reconnect) {
+      if (!isThere(attached)) return false;
+      // Behind a proxy a read would wait for the server.
+      if (reconnect !== 'never') return proxyPid(place) === attached.pid;
+      return await host.answers(attached.device);
     },
-    serves: async (attached) => isThere(attached) && (await host.answers(attached.device)),
     survivors: ({ attached }) =>
       attached !== undefined && isThere(attached) ? [attached.device] : [],
-    async detach({ attached }) {
-      if (attached === undefined || !isThere(attached)) return;
-      const { device } = attached;
-      await host.run('nbd-client', ['-d', device]);
-      await waitFor(clock, `${device} to go`, SETTLE_MS_MAX, () => isEmpty(nameOf(device)));
-    },
+    detach,
   };
 }
 
@@ -77,16 +144,10 @@ function nbdClientArgs(
   { upstream, exportName, readOnly, reconnect }: AttachTask,
   device: string,
 ): readonly string[] {
-  const options = [
-    '-b',
-    '4096',
-    '-C',
-    String(CONNECTIONS),
-    '-timeout',
-    String(REQUEST_SECONDS_MAX),
-  ];
-  const modes = [...(reconnect === 'clean' ? ['-persist'] : []), ...(readOnly ? ['-R'] : [])];
-  return [...placeArgs(upstream), device, '-N', exportName, ...options, ...modes];
+  const connections = reconnect === 'never' ? CONNECTIONS : PROXY_CONNECTIONS;
+  const options = ['-b', '4096', '-C', String(connections), '-timeout', `${REQUEST_SECONDS_MAX}`];
+  const mode = readOnly ? ['-R'] : [];
+  return [...placeArgs(upstream), device, '-N', exportName, ...options, ...mode];
 }
 
 function placeArgs(upstream: NbdUpstream): readonly string[] {

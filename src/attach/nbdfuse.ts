@@ -22,6 +22,7 @@ import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import type { AttachedDevice, Attacher, AttachPlace, AttachTask, Trace } from './attacher.ts';
 import { type Host, missingPrograms } from './host.ts';
+import { lastWords, proxyArgs } from './proxy.ts';
 import { exportUri } from './upstream.ts';
 import { unescapeOctal } from './usage.ts';
 import { waitFor } from './wait-for.ts';
@@ -64,11 +65,7 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
   }
 
   function endedError({ log }: AttachPlace): StorageError {
-    const said =
-      host
-        .read(log)
-        ?.trim()
-        .replaceAll(/\s*\n\s*/g, '; ') ?? '';
+    const said = lastWords(host.read(log));
     return new StorageError('unavailable', `nbdfuse ended: ${said}`, { retryable: false });
   }
 
@@ -132,18 +129,9 @@ function fileOf({ folder }: AttachPlace): string {
   return join(folder, 'disk');
 }
 
-function nbdfuseArgs(
-  { upstream, exportName, readOnly, reconnect, patienceSeconds }: AttachTask,
-  file: string,
-): readonly string[] {
-  const uri = exportUri(upstream, exportName);
+function nbdfuseArgs(task: AttachTask, file: string): readonly string[] {
+  const { upstream, exportName, readOnly, reconnect } = task;
   const mode = readOnly ? ['--readonly'] : [];
-  if (reconnect === 'never') return [...mode, file, uri];
-  const line = ['nbdkit', '--exit-with-parent', '--foreground', ...mode];
-  // The outer filter first: what retry sends once more carries FUA, too.
-  const fua = reconnect === 'always' ? ['--filter=fua'] : [];
-  const filters = [...fua, '--filter=retry', 'nbd', `uri=${uri}`];
-  const force = reconnect === 'always' ? ['fuamode=force'] : [];
-  const patience = [`retries=${patienceSeconds}`, 'retry-delay=1', 'retry-exponential=no'];
-  return [...mode, file, '[', ...line, ...filters, ...force, ...patience, ']'];
+  if (reconnect === 'never') return [...mode, file, exportUri(upstream, exportName)];
+  return [...mode, file, '[', 'nbdkit', '--exit-with-parent', ...proxyArgs(task), ']'];
 }

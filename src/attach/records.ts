@@ -94,7 +94,12 @@ export function openRecords(dir: string): AttachmentRecords {
     remove(volume) {
       for (const ending of [ENDING, '.log']) rmSync(at(volume, ending), { force: true });
     },
-    placeOf: (volume) => ({ folder: at(volume, '.fuse'), log: at(volume, '.log') }),
+    placeOf: (volume) => ({
+      folder: at(volume, '.fuse'),
+      log: at(volume, '.log'),
+      socket: at(volume, '.sock'),
+      pidFile: at(volume, '.pid'),
+    }),
   };
 }
 

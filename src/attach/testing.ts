@@ -52,7 +52,10 @@ export function createFakeHost(): FakeHost {
       act(program, args);
       return pid;
     },
-    end: (which) => void processes.delete(which),
+    end(which) {
+      processes.delete(which);
+      files.delete(`/proc/${which}/cmdline`);
+    },
     processStart: (which) => processes.get(which) ?? '',
     read: (path) => files.get(path),
     exists: (path) => files.has(path),
@@ -106,10 +109,16 @@ export function withLoopDevices(host: FakeHost): void {
   });
 }
 
-/** Lets nbd-client connect /dev/nbd0. */
+/** Lets nbd-client connect /dev/nbd0, and nbdkit listen for it. */
 export function withKernelNbd(host: FakeHost): void {
-  const { files, acts } = host;
+  const { files, acts, processes } = host;
   host.programs.add('nbd-client');
+  acts.set('nbdkit', (args) => {
+    const pid = [...processes.keys()].at(-1)!;
+    files.set(args[args.indexOf('--pidfile') + 1]!, `${pid}\n`);
+    files.set(`/proc/${pid}/cmdline`, ['nbdkit', ...args, ''].join('\0'));
+    return '';
+  });
   files.set('/dev/nbd0', '');
   files.set('/sys/block/nbd0/size', '0\n');
   acts.set('nbd-client', (args) => {
