@@ -100,7 +100,10 @@ test('a device of the kernel outlives its server behind an nbdkit, which goes wi
   host.programs.add('nbdkit');
   const always = await attachments.attach({ ...REQUEST, reconnect: 'always' }, 'kernel');
   const socket = join(dir, 'pg.sock');
-  assert.match(host.ran[0]!, /^nbdkit --unix \S+\/pg\.sock .*--filter=fua --filter=retry nbd uri=/);
+  assert.match(
+    host.ran[0]!,
+    /^nbdkit --log=syslog --unix \S+\/pg\.sock .*--filter=fua --filter=retry nbd uri=/,
+  );
   assert.equal(
     host.ran[1],
     `nbd-client -unix ${socket} /dev/nbd0 -N pg -b 4096 -C 8 -timeout 604800`,
@@ -143,7 +146,7 @@ test('with reconnect clean the export’s name has the server’s write verifier
   for (const program of ['nbdinfo', 'nbdkit']) host.programs.add(program);
   await attachments.attach(CLEAN, 'kernel');
   assert.equal(host.ran[0], 'nbdinfo --json nbd+unix:///pg%2F?socket=/run/varve.sock');
-  assert.match(host.ran[1]!, /^nbdkit --unix .* uri=nbd\+unix:\/\/\/pg%2F1\?/);
+  assert.match(host.ran[1]!, /^nbdkit --log=syslog --unix .* uri=nbd\+unix:\/\/\/pg%2F1\?/);
   await attachments.detach('pg');
   host.ran.length = 0;
   await attachments.attach(CLEAN, 'nbdfuse');

@@ -19,7 +19,7 @@ import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import type { AttachedDevice, Attacher, AttachPlace, AttachTask, Trace } from './attacher.ts';
 import { type Host, missingPrograms } from './host.ts';
-import { lastWords, proxyArgs } from './proxy.ts';
+import { proxyArgs } from './proxy.ts';
 import type { NbdUpstream } from './upstream.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -63,16 +63,12 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
       const what = `${socket} is too long a path for a socket: give --state a shorter folder`;
       throw new StorageError('invalid', what);
     }
-    const own = ['--unix', socket, '--pidfile', pidFile];
-    const pid = host.start('nbdkit', [...own, ...proxyArgs(task)], place.log);
-    const session = host.processStart(pid);
-    await waitFor(clock, 'nbdkit to listen', SETTLE_MS_MAX, () => {
-      if (session === '' || host.processStart(pid) !== session) {
-        const what = `nbdkit ended: ${lastWords(host.read(place.log))}`;
-        throw new StorageError('unavailable', what, { retryable: false });
-      }
-      return proxyPid(place) === pid;
-    });
+    // Not --foreground: nbdkit would end with the process that has started it. It leaves when it
+    // listens and its pid is written; what it says goes to the system's log.
+    const own = ['--log=syslog', '--unix', socket, '--pidfile', pidFile];
+    await host.run('nbdkit', [...own, ...proxyArgs(task)]);
+    const pid = proxyPid(place);
+    if (pid === undefined) throw new StorageError('unavailable', 'nbdkit ended at once');
     return pid;
   }
 

@@ -22,7 +22,7 @@ import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import type { AttachedDevice, Attacher, AttachPlace, AttachTask, Trace } from './attacher.ts';
 import { type Host, missingPrograms } from './host.ts';
-import { lastWords, proxyArgs } from './proxy.ts';
+import { proxyArgs } from './proxy.ts';
 import { exportUri } from './upstream.ts';
 import { unescapeOctal } from './usage.ts';
 import { waitFor } from './wait-for.ts';
@@ -65,7 +65,7 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
   }
 
   function endedError({ log }: AttachPlace): StorageError {
-    const said = lastWords(host.read(log));
+    const said = (host.read(log) ?? '').trim().replaceAll(/\s*\n\s*/g, '; ');
     return new StorageError('unavailable', `nbdfuse ended: ${said}`, { retryable: false });
   }
 
@@ -133,5 +133,6 @@ function nbdfuseArgs(task: AttachTask, file: string): readonly string[] {
   const { upstream, exportName, readOnly, reconnect } = task;
   const mode = readOnly ? ['--readonly'] : [];
   if (reconnect === 'never') return [...mode, file, exportUri(upstream, exportName)];
-  return [...mode, file, '[', 'nbdkit', '--exit-with-parent', ...proxyArgs(task), ']'];
+  const nbdkit = ['nbdkit', '--exit-with-parent', '--foreground'];
+  return [...mode, file, '[', ...nbdkit, ...proxyArgs(task), ']'];
 }

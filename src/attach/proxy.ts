@@ -13,7 +13,6 @@ export function proxyArgs(task: AttachTask): readonly string[] {
   const { upstream, exportName, readOnly, reconnect, patienceSeconds } = task;
   const always = reconnect === 'always';
   return [
-    '--foreground',
     ...(readOnly ? ['--readonly'] : []),
     // The outer filter first: what retry sends once more carries FUA, too.
     ...(always ? ['--filter=fua'] : []),
@@ -25,9 +24,4 @@ export function proxyArgs(task: AttachTask): readonly string[] {
     'retry-delay=1',
     'retry-exponential=no',
   ];
-}
-
-/** What a program said in its log, on one line. */
-export function lastWords(log: string | undefined): string {
-  return (log ?? '').trim().replaceAll(/\s*\n\s*/g, '; ');
 }

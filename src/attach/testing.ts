@@ -22,6 +22,7 @@ export interface FakeHost extends Host {
 }
 
 const FIRST_PID = 100;
+const NBDKIT_PID_FIRST = 1000;
 
 export function createFakeHost(): FakeHost {
   const files = new Map<string, string>();
@@ -113,8 +114,10 @@ export function withLoopDevices(host: FakeHost): void {
 export function withKernelNbd(host: FakeHost): void {
   const { files, acts, processes } = host;
   host.programs.add('nbd-client');
+  let pid = NBDKIT_PID_FIRST;
   acts.set('nbdkit', (args) => {
-    const pid = [...processes.keys()].at(-1)!;
+    pid += 1;
+    processes.set(pid, `start of ${pid}`);
     files.set(args[args.indexOf('--pidfile') + 1]!, `${pid}\n`);
     files.set(`/proc/${pid}/cmdline`, ['nbdkit', ...args, ''].join('\0'));
     return '';
