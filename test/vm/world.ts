@@ -1,6 +1,7 @@
 // A server on this machine and a guest whose kernel is its client.
 
 import { type Guest, type GuestImage, startGuest } from '../../scripts/vm/vm.ts';
+import { volumeList } from '../../src/server/http/report.ts';
 import { freePort } from '../support/free-port.ts';
 import { type ServerOptions, startServer, type TestServer } from '../support/server.ts';
 
@@ -22,6 +23,8 @@ modprobe nbd
 export interface World extends AsyncDisposable {
   readonly server: TestServer;
   readonly port: number;
+  /** As `varve volume list` shows them. */
+  usedBytes(volume: string): Promise<number>;
   /** Boots; in the script $PORT is the server's. */
   boot(image: GuestImage, script: string): Promise<Guest>;
 }
@@ -37,6 +40,12 @@ export async function createWorld(options: ServerOptions = {}): Promise<World> {
   return {
     server,
     port,
+    async usedBytes(volume) {
+      const { volumes } = volumeList.parse(
+        JSON.parse(await server.command('volume', 'list', '--json')),
+      );
+      return volumes.find(({ name }) => name === volume)!.usedBytes;
+    },
     async boot(image, script) {
       const guest = await startGuest(image, `PORT=${port}\n${PRELUDE}${script}`, {
         timeoutMs: GUEST_MS_MAX,
