@@ -1,5 +1,6 @@
 // `npm test [-- PATTERN…]`: the packages that the tests need, the checks, then every test.
-// `npm run test:examples`: the examples' own tests, of which some take minutes.
+// `npm run test:examples`: the examples' own tests and those in a guest (test/vm), which take
+// minutes.
 //
 // With patterns only those tests run, and the checks are left out: it is meant for work on one
 // folder.
@@ -14,7 +15,7 @@ const ROOT = join(import.meta.dirname, '..');
 const ALL = ['src', 'scripts', 'sim', 'fuzz', 'test'].map((folder) => `${folder}/**/*.test.ts`);
 
 /** Each brings up servers, gateways and databases: one at a time is all that a machine takes. */
-const EXAMPLES = ['examples/**/*.test.ts'];
+const EXAMPLES = ['examples/**/*.test.ts', 'test/vm/*.vmtest.ts'];
 
 /** Test files at one time: several start servers and databases of their own. */
 const CONCURRENCY_MAX = 4;

@@ -33,7 +33,7 @@ const ENTRY_POINTS = [
   /^scripts\/[^/]+\.ts$/,
   /^examples\//,
   /\/fixtures\/.*generate\.ts$/,
-  /\.(test|bench|fuzz)\.ts$/,
+  /\.(test|vmtest|bench|fuzz)\.ts$/,
   /-(worker|fixture)\.ts$/,
 ];
 const IMPORT = /(?:from|import)\s*\(?\s*'(\.{1,2}\/[^']+)'|new URL\(\s*'(\.{1,2}\/[^']+)'/g;

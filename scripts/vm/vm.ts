@@ -168,18 +168,17 @@ function qemuArgs(
     return ['-virtfs', `local,path=${path},mount_tag=${tag},${model}${access}`];
   });
   return [
-    ...['-accel', process.env['VARVE_VM_ACCEL'] ?? EMULATED, '-cpu', 'max'],
-    ...['-smp', String(PROCESSORS), '-m', String(memoryMiB)],
-    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-    ...['-kernel', join(dir, 'vmlinuz'), '-initrd', join(dir, 'initrd.gz')],
-    ...['-append', KERNEL_LINE],
-    ...(rootDisk ?? ['-drive', image]),
-    ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='],
-    ...['-device', 'virtio-rng-pci'],
-    ...folders,
-    ...['-serial', `file:${consoleFile}`, '-device', 'virtio-serial'],
-    ...['-chardev', 'stdio,id=out,signal=off', '-device', 'virtconsole,chardev=out'],
-  ];
+    ['-accel', process.env['VARVE_VM_ACCEL'] ?? EMULATED, '-cpu', 'max'],
+    ['-smp', String(PROCESSORS), '-m', String(memoryMiB)],
+    ['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+    ['-kernel', join(dir, 'vmlinuz'), '-initrd', join(dir, 'initrd.gz'), '-append', KERNEL_LINE],
+    rootDisk ?? ['-drive', image],
+    ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='],
+    ['-device', 'virtio-rng-pci'],
+    folders,
+    ['-serial', `file:${consoleFile}`, '-device', 'virtio-serial'],
+    ['-chardev', 'stdio,id=out,signal=off', '-device', 'virtconsole,chardev=out'],
+  ].flat();
 }
 
 interface Run {

@@ -93,7 +93,7 @@ test('with reconnect always every write is a barrier', async () => {
   });
 });
 
-test('a device of the kernel outlives its server behind an nbdkit, which goes with it', async () => {
+test('a device of the kernel outlives its server behind an nbdkit that goes with it', async () => {
   withKernelNbd(host);
   const missing = /kernel: nbdkit missing/;
   await assert.rejects(attachments.attach({ ...REQUEST, reconnect: 'always' }, 'kernel'), missing);

@@ -17,8 +17,9 @@ attach() { varve attach disk --server "nbd://10.0.2.2:$PORT" --how kernel --pati
 load() {
   local until=$1
   while [ ! -e "/share/$until" ]; do
-    fio --name=load --filename=/mnt/load --size=8M --rw=randwrite --bs=4k --ioengine=libaio \\
-      --direct=1 --iodepth=8 --fsync=64 --verify=crc32c --verify_fatal=1 --output=/tmp/fio
+    fio --name=load --filename=/mnt/load --size=2M --rw=randwrite --bs=4k \\
+      --ioengine=libaio --direct=1 --iodepth=8 --fsync=64 --verify=crc32c --verify_fatal=1 \\
+      --eta=never --output=/tmp/fio
   done
 }
 no_errors() { if dmesg | grep -E 'I/O error|timed out|Dead conn'; then fail "$1"; fi; }

@@ -41,8 +41,9 @@ for kind in ext4 xfs btrfs; do
   cp /tmp/noise /mnt/noise
   mkdir /mnt/many
   for i in $(seq 100); do echo "file $i" >/mnt/many/$i; done
-  fio --name=verify --filename=/mnt/load --size=8M --rw=randwrite --bs=4k --ioengine=libaio \\
-    --direct=1 --iodepth=8 --fsync=64 --verify=crc32c --verify_fatal=1 --output=/tmp/fio
+  fio --name=verify --filename=/mnt/load --size=4M --rw=randwrite --bs=4k \\
+    --ioengine=libaio --direct=1 --iodepth=8 --fsync=64 --verify=crc32c --verify_fatal=1 \\
+    --eta=never --output=/tmp/fio
   umount /mnt
   check $kind
   mount /dev/nbd0 /mnt
@@ -80,7 +81,7 @@ umount /mnt
 disconnect
 `;
 
-test('ext4, XFS and btrfs on the kernel’s NBD device, fstrim, and a volume that grows', async () => {
+test('ext4, XFS and btrfs on the kernel’s NBD device; fstrim; a volume that grows', async () => {
   const image = await ensureGuest({ say: (line) => void process.stderr.write(`${line}\n`) });
   await using world = await createWorld({ volumes: { disk: '512M' } });
   const { server } = world;
