@@ -7,6 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureGuest, type GuestImage } from '../../scripts/vm/vm.ts';
+import { upgradeReport } from '../../src/server/http/report.ts';
 import { runCommand, until } from '../../test/support/command.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import { bootFromVolume, type RootedMachine } from './machine.ts';
@@ -39,6 +40,8 @@ export async function runVmRoot({ linesEach, say, signal }: RunOptions): Promise
   await using stack = new AsyncDisposableStack();
   const server = await startServer({ volumes: { root: VOLUME }, detached: true });
   stack.defer(() => server.remove());
+  const upgraded: { pid?: number } = {};
+  stack.defer(() => killUpgraded(upgraded));
   say('the image goes onto the volume');
   await fillVolume(image, server, signal);
 
@@ -55,7 +58,7 @@ export async function runVmRoot({ linesEach, say, signal }: RunOptions): Promise
   await lines(machine, machine.answered() + linesEach);
   const restartStallSeconds = machine.longestStallMs() / 1000;
   say(`stood still for ${restartStallSeconds.toFixed(1)} s; the server is upgraded`);
-  await server.command('upgrade');
+  upgraded.pid = upgradeReport.parse(JSON.parse(await server.command('upgrade', '--json'))).pid;
   await lines(machine, machine.answered() + linesEach);
   const upgradeStallSeconds = machine.longestStallMs() / 1000;
   await machine.guest.tell('enough');
@@ -67,7 +70,9 @@ export async function runVmRoot({ linesEach, say, signal }: RunOptions): Promise
   const second = await bootFrom(server, image, signal);
   stack.use(second.guest);
   await lines(second, written + linesEach);
-  await killServer(server);
+  killUpgraded(upgraded);
+  await server.ended;
+  await server.restart();
   await second.guest.said('the disk has failed');
   const answeredBeforeCrash = second.answered();
   await second.guest.cut();
@@ -129,9 +134,11 @@ async function lines(machine: RootedMachine, count: number): Promise<void> {
   );
 }
 
-async function killServer(server: TestServer): Promise<void> {
-  await server.kill9();
-  await server.restart();
+/** The process that an upgrade has started is nobody's child. */
+function killUpgraded(upgraded: { pid?: number }): void {
+  const { pid } = upgraded;
+  delete upgraded.pid;
+  if (pid !== undefined) process.kill(pid, 'SIGKILL');
 }
 
 /** Checks a copy, as the volume lies there; resolves with the lines of the ledger. */

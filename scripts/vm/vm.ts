@@ -111,8 +111,9 @@ export async function startGuest(
   const shares = { share, project: ROOT, modules };
   const args = qemuArgs(dir, shares, consoleFile, options);
   options.signal?.throwIfAborted();
-  // In a group of its own: Ctrl-C in the terminal is for who started it, who ends it.
-  const child = spawn('qemu-system-x86_64', args, {
+  // In a group of its own: Ctrl-C in the terminal is for who started it, who ends it. If that one
+  // is killed, the kernel does.
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });

@@ -15,6 +15,7 @@
 // after the other.
 
 import { rm } from 'node:fs/promises';
+import { assert } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
 import { StorageError } from '../base/errors.ts';
 import type { AttachedDevice, Attacher, AttachPlace, AttachTask, Trace } from './attacher.ts';
@@ -63,19 +64,27 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
       const what = `${socket} is too long a path for a socket: give --state a shorter folder`;
       throw new StorageError('invalid', what);
     }
-    // Not --foreground: nbdkit would end with the process that has started it. It leaves when it
-    // listens and its pid is written; what it says goes to the system's log.
+    // Not --foreground: nbdkit would end with the process that has started it. That returns when it
+    // listens, and its pid is written a little later. What it says goes to the system's log.
     const own = ['--log=syslog', '--unix', socket, '--pidfile', pidFile];
     await host.run('nbdkit', [...own, ...proxyArgs(task)]);
-    const pid = proxyPid(place);
-    if (pid === undefined) throw new StorageError('unavailable', 'nbdkit ended at once');
+    let pid: number | undefined;
+    await waitFor(clock, 'nbdkit to write its pid', SETTLE_MS_MAX, () => {
+      pid = proxyPid(place);
+      return pid !== undefined;
+    });
+    assert(pid !== undefined, 'waited for');
     return pid;
   }
 
   async function endProxy(place: AttachPlace): Promise<void> {
-    const pid = proxyPid(place);
-    if (pid !== undefined) host.end(pid);
-    await waitFor(clock, 'nbdkit to end', SETTLE_MS_MAX, () => proxyPid(place) === undefined);
+    let told: number | undefined;
+    await waitFor(clock, 'nbdkit to end', SETTLE_MS_MAX, () => {
+      const pid = proxyPid(place);
+      if (pid !== undefined && pid !== told) host.end(pid);
+      told = pid;
+      return pid === undefined;
+    });
   }
 
   async function attach(task: AttachTask, place: AttachPlace): Promise<AttachedDevice> {

@@ -10,7 +10,7 @@ const MIB = 1024 * 1024;
 const FILE_BYTES = 32 * MIB;
 
 const SCRIPT = `
-modprobe zfs
+modprobe -a zfs loop
 connect() {
   nbd-client 10.0.2.2 $PORT /dev/nbd0 -N disk -C 2 -b 4096 -timeout 604800 >/dev/null
   until [ "$(cat /sys/block/nbd0/size)" != 0 ]; do sleep 0.1; done
