@@ -1,7 +1,8 @@
 // A server on this machine and a guest whose kernel is its client.
 
+import { z } from 'zod';
 import { type Guest, type GuestImage, startGuest } from '../../scripts/vm/vm.ts';
-import { volumeList } from '../../src/server/http/report.ts';
+import { volumeUsageReport } from '../../src/server/http/report.ts';
 import { freePort } from '../support/free-port.ts';
 import { type ServerOptions, startServer, type TestServer } from '../support/server.ts';
 
@@ -41,9 +42,8 @@ export async function createWorld(options: ServerOptions = {}): Promise<World> {
     server,
     port,
     async usedBytes(volume) {
-      const { volumes } = volumeList.parse(
-        JSON.parse(await server.command('volume', 'list', '--json')),
-      );
+      const said = await server.command('volume', 'list', '--json');
+      const volumes = z.array(volumeUsageReport).parse(JSON.parse(said));
       return volumes.find(({ name }) => name === volume)!.usedBytes;
     },
     async boot(image, script) {
