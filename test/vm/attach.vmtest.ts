@@ -51,7 +51,10 @@ ledger() {
 ledger
 say "failed behind a crash, with $(cat /tmp/answered) lines answered"
 dmesg | grep -q 'I/O error' || fail 'the kernel has seen no error'
-umount /mnt || umount -l /mnt
+# Every request that umount makes would wait for the patience of the proxy, one after the other.
+kill "$(cat /tmp/varve/attach/disk.pid)"
+umount /mnt
+say 'the file system is gone'
 again=$(attach)
 say "attached again $again"
 mount "$again" /mnt
