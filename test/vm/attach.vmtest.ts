@@ -17,7 +17,7 @@ attach() { varve attach disk --server "nbd://10.0.2.2:$PORT" --how kernel --pati
 load() {
   local until=$1
   while [ ! -e "/share/$until" ]; do
-    fio --name=load --filename=/mnt/load --size=2M --rw=randwrite --bs=4k \\
+    fio --name=load --filename=/mnt/load --size=1M --rw=randwrite --bs=4k \\
       --ioengine=libaio --direct=1 --iodepth=8 --fsync=64 --verify=crc32c --verify_fatal=1 \\
       --eta=never --output=/tmp/fio
   done
@@ -52,7 +52,7 @@ ledger
 say "failed behind a crash, with $(cat /tmp/answered) lines answered"
 dmesg | grep -q 'I/O error' || fail 'the kernel has seen no error'
 # Every request that umount makes would wait for the patience of the proxy, one after the other.
-kill "$(cat /tmp/varve/attach/disk.pid)"
+kill "$(cat /run/varve-attach/*/disk.pid)"
 umount /mnt
 say 'the file system is gone'
 again=$(attach)
