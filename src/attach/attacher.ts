@@ -51,8 +51,6 @@ export interface Trace {
   readonly place: AttachPlace;
   /** Absent when nobody lived to write it down, or the machine has been booted since. */
   readonly attached?: AttachedDevice | undefined;
-  /** Nobody will answer for it any more. */
-  readonly lost: boolean;
 }
 
 export interface Attacher {
@@ -65,6 +63,11 @@ export interface Attacher {
   serves(attached: AttachedDevice, place: AttachPlace, reconnect: Reconnect): Promise<boolean>;
   /** Devices that are still there, served or not. */
   survivors(trace: Trace): readonly string[];
+  /**
+   * Nobody will answer for the device any more: requests that wait for a server fail, and so does
+   * every later one. Idempotent.
+   */
+  fail(trace: Trace): Promise<void>;
   /** Takes away whatever is still there. Nobody may use the device. Idempotent. */
   detach(trace: Trace): Promise<void>;
 }

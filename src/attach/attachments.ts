@@ -31,8 +31,11 @@ export interface Attachment extends AttachmentRecord {
 export interface Attachments {
   /** Idempotent: what is attached in the same way is returned as it is. */
   attach(request: AttachRequest, how: Way | 'auto'): Promise<AttachmentRecord>;
-  /** By volume or by device; undefined when it is not attached. */
-  detach(name: string): Promise<Attachment | undefined>;
+  /**
+   * By volume or by device; undefined when it is not attached. With `force` what was written and
+   * not flushed is lost, and requests that wait for a server fail, also where the device is in use.
+   */
+  detach(name: string, force?: boolean): Promise<Attachment | undefined>;
   list(): Promise<readonly Attachment[]>;
 }
 
@@ -47,13 +50,13 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
     nbdfuse: createNbdfuseAttacher(host, clock),
   };
 
-  function traceOf(volume: string, record: AttachmentRecord | undefined, lost: boolean): Trace {
+  function traceOf(volume: string, record: AttachmentRecord | undefined): Trace {
     const known = record?.bootId === host.bootId ? deviceOf(record) : undefined;
-    return { place: records.placeOf(volume), attached: known, lost };
+    return { place: records.placeOf(volume), attached: known };
   }
 
   async function isServed(record: AttachmentRecord): Promise<boolean> {
-    const { place, attached } = traceOf(record.volume, record, false);
+    const { place, attached } = traceOf(record.volume, record);
     if (attached === undefined) return false;
     if (!(await attachers[record.how].serves(attached, place, record.reconnect))) return false;
     return record.reconnect !== 'clean' || (await isWelcome(record));
@@ -71,8 +74,10 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
     record: AttachmentRecord | undefined,
     served: boolean,
   ): Promise<void> {
-    const trace = traceOf(volume, record, !served);
+    const trace = traceOf(volume, record);
     const ways = Object.values(attachers);
+    // What still waits for a server would hold up who wants to let go of the device.
+    if (!served) for (const way of ways) await way.fail(trace);
     const devices = ways.flatMap((way) => way.survivors(trace));
     for (const device of devices) await refuseUse(device, volume);
     // A device whose server is gone takes nothing any more: that was told to who wrote to it.
@@ -93,7 +98,8 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
     try {
       await host.sync(device);
     } catch (cause) {
-      const what = `${device}, the volume ${volume}, stays: what was written cannot be flushed`;
+      const lost = 'what was written cannot be flushed (--force loses it)';
+      const what = `${device}, the volume ${volume}, stays: ${lost}`;
       throw new StorageError('unavailable', `${what}: ${messageOf(cause)}`, { cause });
     }
   }
@@ -139,15 +145,18 @@ export function createAttachments({ host, clock, dir }: AttachmentsDeps): Attach
         await records.write(record);
         return record;
       } catch (error) {
-        if (attached !== undefined) await attacher.detach({ place, attached, lost: true });
+        if (attached !== undefined) {
+          await attacher.fail({ place, attached });
+          await attacher.detach({ place, attached });
+        }
         records.remove(volume);
         throw error;
       }
     },
-    async detach(name) {
+    async detach(name, force = false) {
       requireRoot(host);
       const record = records.read(name) ?? records.list().find(({ device }) => device === name);
-      const served = record !== undefined && (await isServed(record));
+      const served = !force && record !== undefined && (await isServed(record));
       // Without a record there may still be what an attach that was killed has left.
       if (record !== undefined || !name.startsWith('/dev/')) {
         await release(record?.volume ?? name, record, served);

@@ -99,14 +99,13 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
       await waitFor(clock, `${device} to be connected`, SETTLE_MS_MAX, () => !isEmpty(name));
       return { device, session: about(name, 'pid'), pid };
     } catch (error) {
-      await detach({ place, lost: true });
+      await endProxy(place);
+      await detach({ place });
       throw error;
     }
   }
 
-  async function detach({ place, attached, lost }: Trace): Promise<void> {
-    // Requests that still wait for a server would only hold up what follows.
-    if (lost) await endProxy(place);
+  async function detach({ place, attached }: Trace): Promise<void> {
     if (attached !== undefined && isThere(attached)) {
       const { device } = attached;
       await host.run('nbd-client', ['-d', device]);
@@ -137,6 +136,7 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
     },
     survivors: ({ attached }) =>
       attached !== undefined && isThere(attached) ? [attached.device] : [],
+    fail: ({ place }) => endProxy(place),
     detach,
   };
 }

@@ -54,7 +54,7 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
       return { device, session, pid };
     } catch (error) {
       if (isProcess(pid, session)) host.end(pid);
-      await detach({ place, lost: true });
+      await detach({ place });
       throw error;
     }
   }
@@ -74,6 +74,14 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
     return lines.some((line) => unescapeOctal(line.split(' ')[1] ?? '') === folder);
   }
 
+  /** It may go by itself at any time: nbdfuse that ends takes it along. */
+  async function unmount(place: AttachPlace): Promise<void> {
+    if (!isMounted(place)) return;
+    await host.run('umount', [place.folder]).catch((error: unknown) => {
+      if (isMounted(place)) throw error;
+    });
+  }
+
   function loopsOf(place: AttachPlace): readonly string[] {
     const file = fileOf(place);
     return host
@@ -82,14 +90,20 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
       .map((name) => `/dev/${name}`);
   }
 
-  async function detach({ place, attached, lost }: Trace): Promise<void> {
+  async function fail({ attached }: Trace): Promise<void> {
+    const { pid, session } = attached ?? {};
+    if (pid === undefined || session === undefined || !isProcess(pid, session)) return;
+    host.end(pid);
+    // Its nbdkit, if it has one, ends with it, and its mount, unless that is in use.
+    await waitFor(clock, 'nbdfuse to end', END_MS_MAX, () => !isProcess(pid, session));
+  }
+
+  async function detach({ place, attached }: Trace): Promise<void> {
     const { pid, session } = attached ?? {};
     const ours = pid !== undefined && session !== undefined;
-    // What it still tries to write would only hold up what follows.
-    if (lost && ours && isProcess(pid, session)) host.end(pid);
     for (const device of loopsOf(place)) await host.run('losetup', ['--detach', device]);
     await waitFor(clock, 'the loop device to go', END_MS_MAX, () => loopsOf(place).length === 0);
-    if (isMounted(place)) await host.run('umount', [place.folder]);
+    await unmount(place);
     if (ours) {
       // It writes nothing of its own, but who attaches again must not find it at work.
       await waitFor(clock, 'nbdfuse to end', END_MS_MAX, () => !isProcess(pid, session));
@@ -121,6 +135,7 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
       return reconnect !== 'never' || (await host.answers(fileOf(place)));
     },
     survivors: ({ place }) => loopsOf(place),
+    fail,
     detach,
   };
 }

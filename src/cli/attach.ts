@@ -64,10 +64,11 @@ export async function runDetach(
   settings: Settings,
   context: CommandContext,
   name: string,
+  force: boolean,
 ): Promise<void> {
   const exists = existsSync(dirOf(settings));
   const detaching = exists
-    ? locked(settings, (attachments) => attachments.detach(name))
+    ? locked(settings, (attachments) => attachments.detach(name, force))
     : Promise.resolve(undefined);
   const record = await whileWaiting(`detaching ${name}`, detaching);
   if (record === undefined) context.printError(`varve: ${name} is not attached\n`);

@@ -87,8 +87,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'detach <volume>',
     summary: 'take the block device of a volume away, by either name, unless it is in use',
     user: 'client',
-    run: async (settings, context, [name]) =>
-      (await import('./attach.ts')).runDetach(settings, context, name!),
+    options: [['--force', 'lose what was not flushed: its server will not come back']],
+    run: async (settings, context, [name], { force }) =>
+      (await import('./attach.ts')).runDetach(settings, context, name!, force === true),
   },
   {
     name: 'upgrade',
