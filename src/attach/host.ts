@@ -13,7 +13,8 @@ export interface Host {
   run(program: string, args: readonly string[]): Promise<string>;
   /** A process that outlives this one, its output in the file `log`. Returns its pid. */
   start(program: string, args: readonly string[], log: string): number;
-  end(pid: number): void;
+  /** Asked to end; `kill` is for a process that holds nothing and would wait first. */
+  end(pid: number, how?: 'kill'): void;
   /** Says of a pid which process it is: differs when it is used again. Empty when there is none. */
   processStart(pid: number): string;
   /** Undefined when it cannot be read. */

@@ -77,11 +77,11 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
     return pid;
   }
 
-  async function endProxy(place: AttachPlace): Promise<void> {
+  async function endProxy(place: AttachPlace, how?: 'kill'): Promise<void> {
     let told: number | undefined;
     await waitFor(clock, 'nbdkit to end', SETTLE_MS_MAX, () => {
       const pid = proxyPid(place);
-      if (pid !== undefined && pid !== told) host.end(pid);
+      if (pid !== undefined && pid !== told) host.end(pid, how);
       told = pid;
       return pid === undefined;
     });
@@ -99,7 +99,7 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
       await waitFor(clock, `${device} to be connected`, SETTLE_MS_MAX, () => !isEmpty(name));
       return { device, session: about(name, 'pid'), pid };
     } catch (error) {
-      await endProxy(place);
+      await endProxy(place, 'kill');
       await detach({ place });
       throw error;
     }
@@ -136,7 +136,8 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
     },
     survivors: ({ attached }) =>
       attached !== undefined && isThere(attached) ? [attached.device] : [],
-    fail: ({ place }) => endProxy(place),
+    // Asked to end, nbdkit would wait for the requests that wait for a server.
+    fail: ({ place }) => endProxy(place, 'kill'),
     detach,
   };
 }

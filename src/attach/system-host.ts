@@ -24,9 +24,9 @@ export const systemHost: Host = {
   has: (program) => find(program) !== undefined,
   run,
   start,
-  end(pid) {
+  end(pid, how) {
     try {
-      process.kill(pid, 'SIGTERM');
+      process.kill(pid, how === 'kill' ? 'SIGKILL' : 'SIGTERM');
     } catch (error) {
       // It has ended by itself.
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;

@@ -52,7 +52,7 @@ ledger
 say "failed behind a crash, with $(cat /tmp/answered) lines answered"
 dmesg | grep -q 'I/O error' || fail 'the kernel has seen no error'
 # Every request that umount makes would wait for the patience of the proxy, one after the other.
-kill "$(cat /run/varve-attach/*/disk.pid)"
+kill -KILL "$(cat /run/varve-attach/*/disk.pid)"
 umount /mnt
 say 'the file system is gone'
 again=$(attach)
