@@ -115,6 +115,15 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
     for (const file of [place.socket, place.pidFile]) await rm(file, { force: true });
   }
 
+  async function fail({ place, attached }: Trace): Promise<void> {
+    // Asked to end, nbdkit would wait for the requests that wait for a server.
+    await endProxy(place, 'kill');
+    // What was under way on a connection that ends waits for its limit of time. This ends it; the
+    // device is there as long as somebody has it open.
+    if (attached !== undefined && isThere(attached))
+      await host.run('nbd-client', ['-d', attached.device]);
+  }
+
   return {
     way: 'kernel',
     async probe({ reconnect }) {
@@ -136,8 +145,7 @@ export function createKernelAttacher(host: Host, clock: Clock): Attacher {
     },
     survivors: ({ attached }) =>
       attached !== undefined && isThere(attached) ? [attached.device] : [],
-    // Asked to end, nbdkit would wait for the requests that wait for a server.
-    fail: ({ place }) => endProxy(place, 'kill'),
+    fail,
     detach,
   };
 }

@@ -53,6 +53,7 @@ say "failed behind a crash, with $(cat /tmp/answered) lines answered"
 dmesg | grep -q 'I/O error' || fail 'the kernel has seen no error'
 # Every request that umount makes would wait for the patience of the proxy, one after the other.
 kill -KILL "$(cat /run/varve-attach/*/disk.pid)"
+nbd-client -d "$device" >/dev/null
 umount /mnt
 say 'the file system is gone'
 again=$(attach)
