@@ -6,7 +6,7 @@
 // All regions share one gateway process, each with its own prefix. The latency lies between varve
 // and its bucket, which is where a client far from it has it: varve runs beside the database.
 
-import { attachVolume, type TestDevice } from '../../test/support/attach.ts';
+import { type AttachOptions, attachVolume, type TestDevice } from '../../test/support/attach.ts';
 import { runCommand } from '../../test/support/command.ts';
 import { type FaultProxy, startFaultProxy } from '../../test/support/fault-proxy.ts';
 import type { Gateway } from '../../test/support/gateway.ts';
@@ -21,6 +21,8 @@ export interface RegionOptions {
   readonly volumeSize: string;
   /** More flags of `varve serve`. */
   readonly flags?: readonly string[];
+  /** The store is another server's: opening it fences that one. */
+  readonly takesOver?: boolean;
 }
 
 export class Region {
@@ -36,9 +38,9 @@ export class Region {
     this.network = network;
   }
 
-  /** Makes the store, and serves the volume `disk`. */
+  /** Makes the store, or takes it over, and serves the volume `disk`. */
   static async start(options: RegionOptions): Promise<Region> {
-    const { name, gateway, latencyMs, tier, volumeSize, flags = [] } = options;
+    const { name, gateway, latencyMs, tier, volumeSize, flags = [], takesOver } = options;
     const { hostname, port } = new URL(gateway.endpoint);
     const network = await startFaultProxy({ host: hostname, port: Number(port) });
     try {
@@ -49,6 +51,7 @@ export class Region {
         ...(env === undefined ? {} : { env }),
         storeFlags: ['--s3-endpoint', network.endpoint],
         volumes: { disk: volumeSize },
+        ...(takesOver === true ? { init: false } : {}),
         flags: ['--durability', tier, '--cache-memory', '64M', ...flags],
         detached: true,
       });
@@ -63,9 +66,11 @@ export class Region {
    * The device's path. It must not be attached. Writes go past the page cache, where it has one:
    * ZFS has a cache of its own, and must hear of a write that fails, as it ignores such flushes.
    */
-  async attach(): Promise<string> {
+  async attach(
+    options: Pick<AttachOptions, 'reconnect' | 'patienceSeconds'> = {},
+  ): Promise<string> {
     const { uri, dir } = this.server;
-    this.#device = await attachVolume({ uri, dir });
+    this.#device = await attachVolume({ uri, dir, ...options });
     const { path } = this.#device;
     if (path.startsWith('/dev/loop')) await runCommand('losetup', ['--direct-io=on', path]);
     return path;
@@ -77,8 +82,8 @@ export class Region {
   }
 
   /** Nobody may use the device; its server may be gone. Idempotent. */
-  async detach(): Promise<void> {
-    await this.#device?.detach();
+  async detach(force = false): Promise<void> {
+    await this.#device?.detach(force);
     this.#device = undefined;
   }
 
@@ -87,6 +92,6 @@ export class Region {
     await using open = new AsyncDisposableStack();
     open.defer(() => this.network.close());
     open.defer(() => this.server.remove());
-    await this.detach();
+    await this.detach(true);
   }
 }

@@ -2,6 +2,7 @@
 // without its server's admin socket: the server may be any, and may be dead.
 
 import { join } from 'node:path';
+import type { Reconnect } from '../../src/attach/attacher.ts';
 import { createAttachments } from '../../src/attach/attachments.ts';
 import { systemHost } from '../../src/attach/system-host.ts';
 import { parseUpstream } from '../../src/attach/upstream.ts';
@@ -11,6 +12,9 @@ import { until } from './command.ts';
 
 export interface AttachOptions {
   readonly uri: string;
+  /** Default: `never`, for a server that is killed must be noticed at once. */
+  readonly reconnect?: Reconnect;
+  readonly patienceSeconds?: number;
   /** A folder for what is attached; it exists. */
   readonly dir: string;
 }
@@ -20,11 +24,19 @@ export interface TestDevice {
   readonly path: string;
   /** For people. */
   readonly how: string;
-  /** Waits while somebody uses it. Also works when the server is gone. Idempotent. */
-  detach(): Promise<void>;
+  /**
+   * Waits while somebody uses it. Also works when the server is gone; with `force` when that is
+   * waited for. Idempotent.
+   */
+  detach(force?: boolean): Promise<void>;
 }
 
-export async function attachVolume({ uri, dir }: AttachOptions): Promise<TestDevice> {
+export async function attachVolume({
+  uri,
+  dir,
+  reconnect = 'never',
+  patienceSeconds = 1,
+}: AttachOptions): Promise<TestDevice> {
   const attachments = createAttachments({
     host: systemHost,
     clock: systemClock,
@@ -32,18 +44,16 @@ export async function attachVolume({ uri, dir }: AttachOptions): Promise<TestDev
   });
   const volume = decodeURIComponent(new URL(uri).pathname.replace(/^\/+/, ''));
   const upstream = parseUpstream(uri);
-  // A server that is killed must be noticed at once.
-  const mode = { reconnect: 'never', patienceSeconds: 1 } as const;
-  const request = { volume, upstream, readOnly: false, ...mode };
+  const request = { volume, upstream, readOnly: false, reconnect, patienceSeconds };
   const { device, how } = await attachments.attach(request, 'auto');
   return {
     path: device,
     how: `${device} by ${how}`,
     // A file system that was taken down lazily holds its device for a while.
-    detach: () =>
+    detach: (force = false) =>
       until(`${device} is free`, async () => {
         try {
-          await attachments.detach(volume);
+          await attachments.detach(volume, force);
           return true;
         } catch (error) {
           if (!isStorageError(error, 'unavailable') || !error.retryable) throw error;
