@@ -125,10 +125,13 @@ export class Site {
 
   /** Power off: every process above the servers, and the devices. */
   async lose(): Promise<void> {
+    // Frozen first, ZFS never hears that its requests have failed. They must, for a process that
+    // waits for its device cannot be ended, and holds it.
     this.host.freeze();
-    await this.postgres.kill();
+    const detached = Promise.allSettled([...this.regions.values()].map((one) => one.detach(true)));
     await this.host.kill();
-    for (const region of this.regions.values()) await region.detach(true);
+    await this.postgres.kill();
+    for (const one of await detached) if (one.status === 'rejected') throw one.reason;
   }
 
   async #attach(): Promise<void> {

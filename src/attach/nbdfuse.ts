@@ -93,8 +93,11 @@ export function createNbdfuseAttacher(host: Host, clock: Clock): Attacher {
   async function fail({ attached }: Trace): Promise<void> {
     const { pid, session } = attached ?? {};
     if (pid === undefined || session === undefined || !isProcess(pid, session)) return;
-    host.end(pid);
-    // Its nbdkit, if it has one, ends with it, and its mount, unless that is in use.
+    // Its nbdkit first, if it has one, and both killed: asked to end, they would wait for requests
+    // that nobody answers.
+    const children = host.read(`/proc/${pid}/task/${pid}/children`) ?? '';
+    for (const child of children.split(' ').filter(Boolean)) host.end(Number(child), 'kill');
+    host.end(pid, 'kill');
     await waitFor(clock, 'nbdfuse to end', END_MS_MAX, () => !isProcess(pid, session));
   }
 
