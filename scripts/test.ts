@@ -12,7 +12,11 @@ import { runChecks } from './check.ts';
 import { DEBIAN_PACKAGES, EXAMPLE_PACKAGES, ensureDebianPackages } from './debian-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-const ALL = ['src', 'scripts', 'sim', 'fuzz', 'test'].map((folder) => `${folder}/**/*.test.ts`);
+const ALL = [
+  ...['src', 'scripts', 'sim', 'fuzz', 'test'].map((folder) => `${folder}/**/*.test.ts`),
+  // Of the examples those that are short, and need no packages of their own.
+  ...['support', 'branch-a-database'].map((folder) => `examples/${folder}/*.test.ts`),
+];
 
 /** Each brings up servers, gateways and databases: one at a time is all that a machine takes. */
 const EXAMPLES = ['examples/**/*.test.ts', 'test/vm/*.vmtest.ts'];

@@ -40,7 +40,7 @@ afterEach(() => rmSync(dir, { recursive: true }));
 test('the kernel comes first; its session says whose', async () => {
   withKernelNbd(host);
   const record = await attachments.attach({ ...REQUEST, readOnly: true }, 'auto');
-  const line = 'nbd-client -unix /run/varve.sock /dev/nbd0 -N pg -b 4096 -C 4 -timeout 604800 -R';
+  const line = 'nbd-client -unix /run/varve.sock /dev/nbd0 -N pg -b 4096 -C 4 -timeout 330 -R';
   assert.deepEqual(host.ran, [line]);
   assert.equal(record.device, '/dev/nbd0');
   // Taken over by another client in the meantime: it is not ours to disconnect.

@@ -28,8 +28,11 @@ import { waitFor } from './wait-for.ts';
 const CONNECTIONS = 4;
 /** Each connection of nbdkit's retry filter has one request under way. */
 const PROXY_CONNECTIONS = 8;
-/** A week: whoever waits longer is not waiting for a store. */
-const REQUEST_SECONDS_MAX = 604_800;
+/**
+ * Of a request. Without a proxy it is also how long what was under way waits when the server dies:
+ * a little longer than a flush waits for its store. With one it is a week.
+ */
+const REQUEST_SECONDS_MAX = { never: 330, proxied: 604_800 } as const;
 const SETTLE_MS_MAX = 30_000;
 /** Of a Unix socket's path: sun_path of unix(7), without its last byte. */
 const SOCKET_PATH_BYTES_MAX = 107;
@@ -159,7 +162,8 @@ function nbdClientArgs(
   device: string,
 ): readonly string[] {
   const connections = reconnect === 'never' ? CONNECTIONS : PROXY_CONNECTIONS;
-  const options = ['-b', '4096', '-C', String(connections), '-timeout', `${REQUEST_SECONDS_MAX}`];
+  const seconds = REQUEST_SECONDS_MAX[reconnect === 'never' ? 'never' : 'proxied'];
+  const options = ['-b', '4096', '-C', `${connections}`, '-timeout', `${seconds}`];
   const mode = readOnly ? ['-R'] : [];
   return [...placeArgs(upstream), device, '-N', exportName, ...options, ...mode];
 }
