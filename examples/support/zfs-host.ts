@@ -5,7 +5,7 @@
 //   /var/lib/zfs, /run/zfs, /run/lock/zfs   the daemon's socket and pool cache: private, empty
 //   /etc/zfs                                the same: what it runs on a fault sends mail
 //   /zfs-kstat                              its counters, as it mounts them
-//   mounts of FUSE                          taken away: a volume that is attached by nbdfuse is
+//   mounts of FUSE, of loop and NBD devices taken away: a volume that is attached is one, or has
 //                                           one, and could not be detached while it is held here
 //   everything else                         this machine's: block devices above all
 //
@@ -25,6 +25,9 @@ const COMMAND_MS_MAX = 300_000;
 const SETUP = `
 set -e
 umount --lazy --all --types fuse || true
+findmnt --raw --noheadings --output TARGET,SOURCE | while read -r target source; do
+  case $source in /dev/loop* | /dev/nbd*) umount --lazy "$target" || true ;; esac
+done
 mkdir -p /zfs-kstat /etc/zfs /var/lib/zfs /run/zfs /run/lock/zfs
 for folder in /etc/zfs /var/lib/zfs /run/zfs /run/lock/zfs; do mount -t tmpfs none $folder; done
 exec zfs-fuse --no-daemon "$@"
