@@ -50,7 +50,7 @@ export async function benchDevice(options: DeviceBenchOptions): Promise<void> {
     flags: ['--cache-memory', formatSize(CACHE), '--log-level', 'warn'],
   });
   open.defer(() => server.remove());
-  const nbdkit = await startNbdkit(server.dir, DEVICE, open);
+  const nbdkit = await startNbdkit(server.dir, 'memory', DEVICE, open);
   const fill: FioJob = {
     name: 'fill',
     rw: 'write',

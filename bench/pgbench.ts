@@ -1,9 +1,9 @@
 // PostgreSQL on ext4 on a device, pgbench read-write with synchronous_commit=on: the journal tier
-// and the store tier beside nbdkit's memory plugin, in alternation in one run, over a real S3
-// server. Prints each round, the medians, and what the store was asked for.
+// and the store tier beside nbdkit's memory plugin and its file plugin, in alternation in one run,
+// over a real S3 server. Prints each round, the medians, and what the store was asked for.
 //
 //   node bench/pgbench.ts [--scale 20] [--clients 16] [--seconds 30] [--rounds 3]
-//                         [--tiers memory,journal,store] [--store file]
+//                         [--tiers memory,file,journal,store] [--store file]
 //
 // With --store file the bucket is a directory: for a look without the S3 server.
 
@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util';
 import { Machine, type MachineServer } from '../examples/postgres/machine.ts';
 import { openGateway } from '../test/support/gateway.ts';
 import { type ServerOptions, startServer } from '../test/support/server.ts';
-import { startNbdkit } from './nbdkit.ts';
+import { type NbdkitPlugin, startNbdkit } from './nbdkit.ts';
 
 const { values } = parseArgs({
   options: {
@@ -22,7 +22,7 @@ const { values } = parseArgs({
     clients: { type: 'string', default: '16' },
     seconds: { type: 'string', default: '30' },
     rounds: { type: 'string', default: '3' },
-    tiers: { type: 'string', default: 'memory,journal,store' },
+    tiers: { type: 'string', default: 'memory,file,journal,store' },
     store: { type: 'string', default: 's3' },
   },
 });
@@ -64,10 +64,10 @@ async function openVarve(
   return stackOn(name, server, requests, open);
 }
 
-async function openMemory(name: string, open: AsyncDisposableStack): Promise<Stack> {
+async function openNbdkit(name: NbdkitPlugin, open: AsyncDisposableStack): Promise<Stack> {
   const dir = await mkdtemp(join(tmpdir(), 'varve-nbdkit-'));
   open.defer(() => rm(dir, { recursive: true, force: true }));
-  const uri = await startNbdkit(dir, DEVICE_BYTES, open);
+  const uri = await startNbdkit(dir, name, DEVICE_BYTES, open);
   return stackOn(name, { dir, uri }, () => Promise.resolve({ put: 0, get: 0, flushes: 0 }), open);
 }
 
@@ -109,22 +109,12 @@ async function round(stack: Stack): Promise<void> {
 }
 
 await using open = new AsyncDisposableStack();
-let options: ServerOptions = {};
-const tiers = values.tiers.split(',');
 const stacks: Stack[] = [];
-if (values.store === 's3') {
-  const gateway = await openGateway();
-  open.defer(() => gateway.stop());
-  for (const tier of tiers) {
-    options = gateway.serverOptions(`pgbench-${tier}`);
-    stacks.push(
-      await (tier === 'memory' ? openMemory(tier, open) : openVarve(tier, options, open)),
-    );
-  }
-} else {
-  for (const tier of tiers) {
-    stacks.push(await (tier === 'memory' ? openMemory(tier, open) : openVarve(tier, {}, open)));
-  }
+const gateway = values.store === 's3' ? await openGateway() : undefined;
+if (gateway !== undefined) open.defer(() => gateway.stop());
+for (const tier of values.tiers.split(',')) {
+  if (tier === 'memory' || tier === 'file') stacks.push(await openNbdkit(tier, open));
+  else stacks.push(await openVarve(tier, gateway?.serverOptions(`pgbench-${tier}`) ?? {}, open));
 }
 for (let i = 0; i < Number(values.rounds); i++) for (const stack of stacks) await round(stack);
 
