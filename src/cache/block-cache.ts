@@ -126,6 +126,14 @@ export class BlockCache {
     return true;
   }
 
+  /** As `copyOut`, but counts nothing and does not make the block younger. */
+  peek(segment: number, block: number, target: Uint8Array, targetAt: number): boolean {
+    const slot = this.#index.get(segment, block);
+    if (slot < 0) return false;
+    this.copySlot(slot, target, targetAt, 0, CACHE_BLOCK_BYTES);
+    return true;
+  }
+
   /** Whether a block is held. Counts nothing and does not make it younger. */
   has(segment: number, block: number): boolean {
     return this.#index.has(segment, block);

@@ -1,13 +1,14 @@
-// Reading a segment that is to be rewritten: which of its blocks are alive, and their bytes. Goes
-// past the cache, which is for readers.
+// Reading a segment that is to be rewritten: which of its blocks are alive, and their bytes. Takes
+// from the memory cache what it holds; leaves no trace there, since the cache is for readers.
 
 import { StorageError } from '../../base/errors.ts';
+import type { BlockCache } from '../../cache/block-cache.ts';
 import { FrameKind } from '../../codec/frame.ts';
 import type { Keyring } from '../../codec/keyring.ts';
 import type { Sealer } from '../../codec/sealer.ts';
 import type { ObjectStore } from '../../objectstore/object-store.ts';
 import { lengthsOf } from '../format/frame-table.ts';
-import { BLOCK_BYTES, blockOf, CHUNK_BLOCKS, POINTER_MIN } from '../format/pointer.ts';
+import { BLOCK_BYTES, blockOf, CHUNK_BLOCKS, POINTER_MIN, segmentOf } from '../format/pointer.ts';
 import { forEachChunk, RECORD_FENCE } from '../format/records.ts';
 import { openTail } from '../log/object-tail.ts';
 import type { Lineage } from '../manifest/lineage.ts';
@@ -20,6 +21,7 @@ export interface VictimComponents {
   readonly sealer: Sealer;
   readonly lineage: Lineage;
   readonly tree: Tree;
+  readonly cache: BlockCache;
   readonly signal: AbortSignal;
 }
 
@@ -72,6 +74,12 @@ export async function pointerOf(
   }
 }
 
+/** A block whose bytes are not here yet, and its place among those that are asked for. */
+interface Missing {
+  readonly block: LiveBlock;
+  readonly index: number;
+}
+
 /**
  * Copies `blocks`, which ascend in the victim, one after another to `target`. Frames are unsealed
  * to `scratch` as long as they fit it.
@@ -84,13 +92,14 @@ export async function readBlocks(
   scratch: Uint8Array,
 ): Promise<void> {
   const { table } = victim;
+  const missing = copyCached(components.cache, blocks, target);
   let at = 0;
-  while (at < blocks.length) {
-    const start = frameOf(victim, blocks[at]!);
+  while (at < missing.length) {
+    const start = frameOf(victim, missing[at]!.block);
     let end = start + 1;
     let next = at;
-    for (; next < blocks.length; next++) {
-      const frame = frameOf(victim, blocks[next]!);
+    for (; next < missing.length; next++) {
+      const frame = frameOf(victim, missing[next]!.block);
       // A few frames that no one wants cost less than another request.
       const gapBytes = frame > end ? table.offsets[frame]! - table.offsets[end]! : 0;
       const bytes = table.offsets[frame + 1]! - table.offsets[start]!;
@@ -99,10 +108,27 @@ export async function readBlocks(
     }
     const plain = await readFrames(components, victim, start, end, scratch);
     for (; at < next; at++) {
-      const from = (blockOf(blocks[at]!.pointer) - start * table.blocksPerFrame) * BLOCK_BYTES;
-      target.set(plain.subarray(from, from + BLOCK_BYTES), at * BLOCK_BYTES);
+      const { block, index } = missing[at]!;
+      const from = (blockOf(block.pointer) - start * table.blocksPerFrame) * BLOCK_BYTES;
+      target.set(plain.subarray(from, from + BLOCK_BYTES), index * BLOCK_BYTES);
     }
   }
+}
+
+/** Copies what the cache holds to its place in `target`; gives the others. */
+function copyCached(
+  cache: BlockCache,
+  blocks: readonly LiveBlock[],
+  target: Uint8Array,
+): readonly Missing[] {
+  const missing: Missing[] = [];
+  for (const [index, block] of blocks.entries()) {
+    const { pointer } = block;
+    if (!cache.peek(segmentOf(pointer), blockOf(pointer), target, index * BLOCK_BYTES)) {
+      missing.push({ block, index });
+    }
+  }
+  return missing;
 }
 
 function frameOf({ segment, table }: Victim, { pointer }: LiveBlock): number {
