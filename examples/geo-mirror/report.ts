@@ -9,7 +9,8 @@ export function formatResults(results: ReadonlyMap<Tier, GeoMirrorResult>): stri
   return [...results].map(([tier, result]) => formatResult(tier, result)).join('\n');
 }
 
-function formatResult(tier: Tier, { phases, absences, ledger, scrub }: GeoMirrorResult): string {
+function formatResult(tier: Tier, result: GeoMirrorResult): string {
+  const { loneMs, phases, absences, ledger, scrub } = result;
   const times = phases.map(({ name, seconds, commits, stallSeconds, state }) => [
     name,
     seconds.toFixed(1),
@@ -28,6 +29,7 @@ function formatResult(tier: Tier, { phases, absences, ledger, scrub }: GeoMirror
   return (
     `${formatTable([header, ...times], [1, 2, 3])}\n` +
     `${formatTable([copied, ...copies], [1, 2, 3])}\n` +
+    `a client alone: ${loneMs.toFixed(0)} ms for a transaction\n` +
     `all ${ledger.acknowledged} acknowledged transactions are there, of ${ledger.found}; ` +
     `pg_amcheck finds nothing; ${scrub}\n`
   );

@@ -1,6 +1,7 @@
 // What happens to the database when a region loses its bucket, and when one loses its server.
 //
-//   1. clients that note every acknowledged transaction, all sides in order
+//   1. one client alone, for what a commit costs; then clients that note every acknowledged
+//      transaction, all sides in order
 //   2. the bucket of "mid" goes dark; it comes back, and the side gets what it missed
 //   3. the server of "far" is killed; it starts again, its device is attached anew, and gets only
 //      what it missed
@@ -17,6 +18,8 @@ import { POOL, type RegionName, Site, type SiteOptions, TIMEOUT_SECONDS } from '
 const DEGRADED_MS_MAX = 120_000;
 /** A server that keeps up trails by a second or two. */
 const LAG_SECONDS_MAX = 5;
+/** Of the client that is alone: enough for a mean, and a few seconds in either tier. */
+const LONE_TRANSACTIONS = 20;
 
 export interface GeoMirrorOptions extends SiteOptions {
   readonly scale: number;
@@ -48,6 +51,8 @@ export interface Absence {
 }
 
 export interface GeoMirrorResult {
+  /** The mean of one client's transactions while nobody else works: its COMMIT is most of it. */
+  readonly loneMs: number;
   readonly phases: readonly Phase[];
   readonly absences: readonly Absence[];
   readonly ledger: LedgerCheck;
@@ -58,7 +63,9 @@ export async function runGeoMirror(options: GeoMirrorOptions): Promise<GeoMirror
   await using open = new AsyncDisposableStack();
   const site = await Site.start(options, open);
   const { scale, clients, tier, dir } = options;
-  say(`${tier}: PostgreSQL runs on the mirror: pgbench -i -s ${scale}`);
+  say(`${tier}: PostgreSQL runs on the mirror: one client alone`);
+  const loneMs = await loneLatency(site);
+  say(`${tier}: ${loneMs.toFixed(0)} ms for a transaction; pgbench -i -s ${scale}`);
   await Ledger.create(site.postgres, scale);
   const ledger = new Ledger({ file: `${dir}/${tier}-ledger`, scale, clients, seed: 1 });
   const load = new Load(site.postgres, ledger);
@@ -79,7 +86,17 @@ export async function runGeoMirror(options: GeoMirrorOptions): Promise<GeoMirror
     const { code, stderr } = await region.server.stop();
     if (code !== 0) throw new Error(`${region.name} exited with ${code}: ${stderr}`);
   }
-  return { phases: run.phases, absences: run.absences, ledger: checked, scrub: scan };
+  const { phases, absences } = run;
+  return { loneMs, phases, absences, ledger: checked, scrub: scan };
+}
+
+/** On tables that are made anew for the clients. */
+async function loneLatency({ postgres }: Site): Promise<number> {
+  await postgres.pgbenchInit(1);
+  // What making them leaves to be written must not be waited for.
+  await postgres.query('CHECKPOINT');
+  const { latencyMs } = await postgres.pgbench(['-c', '1', '-t', `${LONE_TRANSACTIONS}`]);
+  return latencyMs;
 }
 
 class Run {
