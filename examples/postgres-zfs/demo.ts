@@ -51,5 +51,5 @@ process.exitCode = await runDemo(async (signal) => {
   const { runs, recovery, space } = await runExample(readOptions(process.argv.slice(2)), signal);
   const parts = [formatTps(runs), formatReads(runs), formatTraffic(runs)];
   process.stdout.write(`\n${parts.join('\n')}\n`);
-  process.stdout.write(`${formatRecovery(recovery)}${formatSpace(space)}`);
+  process.stdout.write(`${formatSpace(space)}\n${formatRecovery(recovery)}`);
 }, EXAMPLE_PACKAGES);

@@ -92,7 +92,8 @@ export async function runExample(options: ExampleOptions, signal: AbortSignal): 
   const onFile = await database('file', () => attachFile(disk, options.volumeMiB * MIB));
   open.defer(() => say('cleaning up'));
 
-  const scenario = new Scenario({ ...options, server, onVarve, onFile });
+  const bucketBytes = async (): Promise<number> => (await bucket.used()).bytes;
+  const scenario = new Scenario({ ...options, server, onVarve, onFile, bucketBytes });
   await scenario.create();
   await scenario.measure();
   const recovery = await scenario.crash();

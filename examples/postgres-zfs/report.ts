@@ -79,10 +79,13 @@ export function formatRecovery(recovery: Recovery): string {
 }
 
 export function formatSpace({ before, dropped, filled }: Space): string {
-  return (
-    `the volume holds ${mib(before)} MiB; tables dropped: ${mib(dropped)} MiB; free space filled ` +
-    `with zeroes: ${mib(filled)} MiB\n`
-  );
+  const header = ['MIB IN USE', 'VOLUME', 'BUCKET'];
+  const lines = Object.entries({
+    before,
+    'tables dropped': dropped,
+    'free space filled with zeroes': filled,
+  }).map(([name, { volume, bucket }]) => [name, mib(volume), mib(bucket)]);
+  return formatTable([header, ...lines]);
 }
 
 function mib(bytes: number): string {

@@ -28,6 +28,8 @@ export interface ScenarioOptions {
   readonly clients: number;
   /** Commits that are acknowledged before the server is killed. */
   readonly commits: number;
+  /** Adds up the objects of the bucket. */
+  readonly bucketBytes: () => Promise<number>;
 }
 
 export interface Measured {
@@ -51,11 +53,18 @@ export interface Recovery {
   readonly scrub: string;
 }
 
-/** Bytes of the volume that are not holes. */
+/** At one instant, behind a collection. */
+export interface Used {
+  /** Bytes of the volume that are not holes. */
+  readonly volume: number;
+  /** All objects. */
+  readonly bucket: number;
+}
+
 export interface Space {
-  readonly before: number;
-  readonly dropped: number;
-  readonly filled: number;
+  readonly before: Used;
+  readonly dropped: Used;
+  readonly filled: Used;
 }
 
 /** What varve has in its caches when a run begins. ZFS's are empty in all three. */
@@ -83,8 +92,11 @@ export class Scenario {
     const lazy = '-c synchronous_commit=off';
     await this.#boot('killed, caches gone');
     await this.#run('read-write, cold');
-    await this.#run('read-write');
-    await this.#run('read-write, synchronous_commit off', { options: lazy });
+    await this.#boot('killed, caches gone');
+    await this.#run('read-write, synchronous_commit off, cold', { options: lazy });
+    await this.checkBalances();
+    await this.#run('read-write, warm');
+    await this.#run('read-write, synchronous_commit off, warm', { options: lazy });
     await this.#boot('killed, caches gone');
     await this.#run('read-only, cold', { flags: ['-S'] });
     await this.#boot('restarted');
@@ -196,22 +208,25 @@ export class Scenario {
    */
   async space(): Promise<Space> {
     const { onVarve } = this.#options;
-    const before = await this.#usedBytes();
+    const before = await this.#used();
     await onVarve.postgres.query(
       'DROP TABLE pgbench_accounts, pgbench_tellers, pgbench_branches, pgbench_history, acked',
     );
     await onVarve.postgres.query('CHECKPOINT');
     await onVarve.settle();
-    const dropped = await this.#usedBytes();
+    const dropped = await this.#used();
     await onVarve.fillWithZeroes();
-    const filled = await this.#usedBytes();
-    say(`the volume held ${before}, after DROP TABLE ${dropped}, after zeroes ${filled} bytes`);
+    const filled = await this.#used();
     return { before, dropped, filled };
   }
 
-  async #usedBytes(): Promise<number> {
-    const { volumes } = await this.#options.server.status();
-    return volumes[0]!.used;
+  async #used(): Promise<Used> {
+    const { server, bucketBytes } = this.#options;
+    await server.command('gc');
+    const { volumes } = await server.status();
+    const used = { volume: volumes[0]!.used, bucket: await bucketBytes() };
+    say(`the volume holds ${used.volume} bytes, the bucket ${used.bucket}`);
+    return used;
   }
 }
 
