@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { type Guest, type GuestImage, startGuest } from '../../scripts/vm/vm.ts';
-import { volumeUsageReport } from '../../src/server/http/report.ts';
+import { collectReport, volumeUsageReport } from '../../src/server/http/report.ts';
 import { freePort } from '../support/free-port.ts';
 import { type ServerOptions, startServer, type TestServer } from '../support/server.ts';
 
@@ -26,6 +26,8 @@ export interface World extends AsyncDisposable {
   readonly port: number;
   /** As `varve volume list` shows them. */
   usedBytes(volume: string): Promise<number>;
+  /** Of the branch's objects in the store, behind a collection. */
+  storedBytes(): Promise<number>;
   /** Boots; in the script $PORT is the server's. */
   boot(image: GuestImage, script: string): Promise<Guest>;
 }
@@ -45,6 +47,10 @@ export async function createWorld(options: ServerOptions = {}): Promise<World> {
       const said = await server.command('volume', 'list', '--json');
       const volumes = z.array(volumeUsageReport).parse(JSON.parse(said));
       return volumes.find(({ name }) => name === volume)!.usedBytes;
+    },
+    async storedBytes() {
+      const said = await server.command('gc', '--json');
+      return collectReport.parse(JSON.parse(said)).storedBytes;
     },
     async boot(image, script) {
       const guest = await startGuest(image, `PORT=${port}\n${PRELUDE}${script}`, {

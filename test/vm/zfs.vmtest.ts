@@ -69,11 +69,16 @@ test('a pool of ZFS on the kernel’s NBD device, with an L2ARC of the guest’s
   const guest = await world.boot(image, SCRIPT);
   await guest.said('== full');
   const full = await world.usedBytes('disk');
+  const fullStored = await world.storedBytes();
   await guest.tell('counted');
   await guest.said('== trimmed');
   const trimmed = await world.usedBytes('disk');
+  const trimmedStored = await world.storedBytes();
   // ZFS keeps the blocks of the last few transactions.
   assert.ok(full - trimmed > FILE_BYTES / 2, `${full} bytes used, ${trimmed} when trimmed`);
+  const stored = `${fullStored} bytes stored, ${trimmedStored} when trimmed`;
+  assert.ok(fullStored - trimmedStored > FILE_BYTES / 2, stored);
+  process.stderr.write(`${stored}\n`);
   await guest.tell('counted-again');
   await guest.said('== exported');
   assert.equal((await world.server.stop()).code, 0);
