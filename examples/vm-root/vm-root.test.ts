@@ -1,20 +1,11 @@
 // The demo at a small size: its run asserts that every file that a guest called durable is there.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { assertNothingLeft } from '../support/nothing-left.ts';
 import { runVmRoot } from './run.ts';
 
 const SMALL = { store: 'file:', endpoint: undefined, files: 5, reconnectSeconds: 15 };
-
-function assertNothingLeft(folders: readonly string[]): void {
-  assert.equal(folders.length, 2);
-  const mounts = readFileSync('/proc/self/mounts', 'utf8');
-  for (const folder of folders) {
-    assert.ok(!existsSync(folder), `${folder} is left`);
-    assert.ok(!mounts.includes(folder), `something is mounted in ${folder}`);
-  }
-}
 
 test('a guest on a volume outlives restart and upgrade, and learns of a crash', async () => {
   let folders: readonly string[] = [];
