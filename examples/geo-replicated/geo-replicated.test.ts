@@ -9,9 +9,7 @@ const SMALL: Omit<RunOptions, 'signal'> = {
   tier: 'journal',
   scale: 1,
   clients: 4,
-  // Long enough that the first checkpoint's files are in the pool, not only in its intent log: see
-  // README.md on zfs-fuse.
-  seconds: 10,
+  seconds: 5,
   volumeSize: '2G',
 };
 

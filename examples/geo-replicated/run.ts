@@ -155,6 +155,7 @@ async function build(options: RunOptions, open: AsyncDisposableStack): Promise<W
   await Ledger.create(east.postgres, scale);
   await west.copy(east);
   await replicateSynchronously(east, west);
+  await east.settle();
   const proxies = await Proxies.start(join(dir, 'proxies'), [east, west], signal);
   open.defer(() => proxies.end());
   const steps: Step[] = [];

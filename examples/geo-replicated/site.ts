@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import type { Gateway } from '../../test/support/gateway.ts';
 import { Postgres } from '../postgres/postgres.ts';
 import { say } from '../support/demo.ts';
+import { settle } from '../support/pool.ts';
 import { Region } from '../support/region.ts';
 import { ZfsHost } from '../support/zfs-host.ts';
 
@@ -112,6 +113,12 @@ export class Site {
     await this.postgres.start();
   }
 
+  /** Its last checkpoint is in the pool, and not only in its intent log: see README.md. */
+  async settle(): Promise<void> {
+    await this.postgres.query('CHECKPOINT');
+    await settle(this.host, POOL);
+  }
+
   /**
    * Takes back what this database wrote that `primary` never had: what was committed here and not
    * acknowledged. Afterwards it is older than `primary`, and may follow it. It must have been shut
@@ -190,6 +197,8 @@ export class Site {
         cluster_name: name,
         primary_conninfo: connectionTo(other),
         primary_slot_name: name,
+        // None between `settle` and the loss of the site.
+        checkpoint_timeout: '30min',
       },
       place: host,
       signal,

@@ -12,6 +12,7 @@ import { chmod, mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Gateway } from '../../test/support/gateway.ts';
 import { Postgres } from '../postgres/postgres.ts';
+import { settle } from '../support/pool.ts';
 import { Region } from '../support/region.ts';
 import { ZfsHost } from '../support/zfs-host.ts';
 
@@ -119,8 +120,7 @@ export class Site {
   /** What was written is in the pool, and not only in its intent log. */
   async settle(): Promise<void> {
     await this.postgres.query('CHECKPOINT');
-    // Each waits for a transaction group.
-    for (const round of ['1', '2', '3']) await this.host.zfs('set', `varve:round=${round}`, POOL);
+    await settle(this.host, POOL);
   }
 
   /** Power off: every process above the servers, and the devices. */

@@ -9,7 +9,7 @@
 import { mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
-import { type PoolStatus, scrub } from '../support/pool.ts';
+import { type PoolStatus, scrub, settle } from '../support/pool.ts';
 import { ZfsHost } from '../support/zfs-host.ts';
 import { Postgres } from '../postgres/postgres.ts';
 import { type Device } from './devices.ts';
@@ -18,8 +18,6 @@ import { createPoolArgs, daemonFlags, POOL, type PoolOptions } from './pool.ts';
 const SETTINGS = readFileSync(join(import.meta.dirname, 'postgresql.conf'), 'utf8');
 /** A database whose WAL finds no room stops. */
 const KEPT_FREE_MIB = 128;
-/** ZFS keeps what it frees for two transaction groups more, for an import that goes back. */
-const SETTLED_GROUPS = 3;
 const MIB = 1024 * 1024;
 
 export interface DatabaseOptions extends Pick<PoolOptions, 'recordsize' | 'logbias'> {
@@ -121,12 +119,8 @@ export class Database {
     return scrub(this.host, POOL);
   }
 
-  /** Resolves when what was freed may be written again: that takes some transaction groups. */
-  async settle(): Promise<void> {
-    for (let group = 0; group < SETTLED_GROUPS; group++) {
-      // Setting a property ends with the transaction group that it is in.
-      await this.host.zfs('set', `varve:group=${group}`, POOL);
-    }
+  settle(): Promise<void> {
+    return settle(this.host, POOL);
   }
 
   /** All free space but what PostgreSQL may need meanwhile; free again afterwards. */

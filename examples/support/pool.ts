@@ -6,6 +6,8 @@ import type { ZfsHost } from './zfs-host.ts';
 /** A scrub or a resilver of a test's pool; each reads all that is stored. */
 const SCAN_MS_MAX = 600_000;
 const ASK_EVERY_MS = 250;
+/** ZFS keeps what it frees for two transaction groups more, for an import that goes back. */
+const SETTLED_GROUPS = 3;
 
 export interface PoolStatus {
   /** `ONLINE`, `DEGRADED`, `FAULTED`, `UNAVAIL`. */
@@ -70,6 +72,17 @@ export async function scanned(
     { timeoutMs: SCAN_MS_MAX, everyMs: ASK_EVERY_MS },
   );
   return status;
+}
+
+/**
+ * Resolves when what was written before is in the pool, and not only in its intent log, and what
+ * was freed before may be written again.
+ */
+export async function settle(host: ZfsHost, pool: string): Promise<void> {
+  for (let group = 0; group < SETTLED_GROUPS; group++) {
+    // Setting a property ends with the transaction group that it is in.
+    await host.zfs('set', `varve:group=${group}`, pool);
+  }
 }
 
 /** Reads everything and compares its sums. Throws when a byte of it is wrong on any side. */
