@@ -77,7 +77,8 @@ test('a pool of ZFS on the kernel’s NBD device, with an L2ARC of the guest’s
   // ZFS keeps the blocks of the last few transactions.
   assert.ok(full - trimmed > FILE_BYTES / 2, `${full} bytes used, ${trimmed} when trimmed`);
   const stored = `${fullStored} bytes stored, ${trimmedStored} when trimmed`;
-  assert.ok(fullStored - trimmedStored > FILE_BYTES / 2, stored);
+  // Collection leaves a quarter of what lives as garbage.
+  assert.ok(fullStored - trimmedStored > FILE_BYTES / 4, stored);
   process.stderr.write(`${stored}\n`);
   await guest.tell('counted-again');
   await guest.said('== exported');
