@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Ledger, type LedgerCheck, Load } from '../../test/torture/ledger.ts';
 import { until } from '../../test/support/command.ts';
 import { say } from '../support/demo.ts';
-import { poolStatus, scanned, scrub } from '../support/pool.ts';
+import { exportPool, poolStatus, scanned, scrub } from '../support/pool.ts';
 import { POOL, type RegionName, Site, type SiteOptions, TIMEOUT_SECONDS } from './site.ts';
 
 /** ZFS asks a side that has failed whether it is gone for good, which takes it a while. */
@@ -80,7 +80,7 @@ export async function runGeoMirror(options: GeoMirrorOptions): Promise<GeoMirror
   say(`${tier}: all ${checked.acknowledged} acknowledged transactions are there; scrub`);
   await site.postgres.stop('fast');
   const { scan } = await scrub(site.host, POOL);
-  await site.host.zpool('export', POOL);
+  await exportPool(site.host, POOL);
   for (const region of site.regions.values()) {
     await region.detach();
     const { code, stderr } = await region.server.stop();

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import type { Gateway } from '../../test/support/gateway.ts';
 import { Postgres } from '../postgres/postgres.ts';
 import { say } from '../support/demo.ts';
-import { settle } from '../support/pool.ts';
+import { exportPool, settle } from '../support/pool.ts';
 import { Region } from '../support/region.ts';
 import { ZfsHost } from '../support/zfs-host.ts';
 
@@ -155,7 +155,7 @@ export class Site {
   /** Orderly, so that whatever fails on the way is seen. */
   async shutDown(): Promise<void> {
     await this.postgres.stop('fast');
-    await this.host.zpool('export', POOL);
+    await exportPool(this.host, POOL);
     await this.#killMachine();
     for (const region of this.#regions) {
       await region.detach();

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../../test/support/command.ts';
 import { Ledger, type LedgerCheck, Load } from '../../test/torture/ledger.ts';
 import { say } from '../support/demo.ts';
-import { scrub } from '../support/pool.ts';
+import { exportPool, scrub } from '../support/pool.ts';
 import { POOL, Site, type SiteOptions } from './site.ts';
 
 /** Varve's exit code for a server whose store another has opened. */
@@ -86,7 +86,7 @@ export async function runGlobalPool(options: GlobalPoolOptions): Promise<GlobalP
   await second.postgres.stop('fast');
   say('scrub');
   const { scan } = await scrub(second.host, POOL);
-  await second.host.zpool('export', POOL);
+  await exportPool(second.host, POOL);
   await stopServers(second);
   const tps = [tpsBefore, tpsAfter] as const;
   return { tps, fencedSeconds, promotedSeconds, exitCodes, late, taken, end, scrub: scan };

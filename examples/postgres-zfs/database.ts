@@ -9,7 +9,7 @@
 import { mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
-import { type PoolStatus, scrub, settle } from '../support/pool.ts';
+import { exportPool, type PoolStatus, scrub, settle } from '../support/pool.ts';
 import { ZfsHost } from '../support/zfs-host.ts';
 import { Postgres } from '../postgres/postgres.ts';
 import { type Device } from './devices.ts';
@@ -78,7 +78,7 @@ export class Database {
   /** Stops everything in the order in which nothing is lost; then nothing is attached. */
   async down(): Promise<void> {
     await this.postgres.stop('fast');
-    await this.host.zpool('export', POOL);
+    await exportPool(this.host, POOL);
     await this.release();
   }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseStatus } from './pool.ts';
+import { exportPool, parseStatus } from './pool.ts';
 
 const TEXT = `  pool: tp
  state: DEGRADED
@@ -36,4 +36,30 @@ test('a pool says how it is, and each of its devices', () => {
   assert.equal(devices.get('/dev/loop1')?.resilveredBytes, 23 * 1024 * 1024);
   assert.equal(devices.get('mirror-0')?.state, 'DEGRADED');
   assert.equal(devices.size, 6);
+});
+
+/** Answers `zpool` with each of these in turn. */
+function hostThatSays(answers: readonly string[]) {
+  const asked: string[] = [];
+  return {
+    asked,
+    async zpool(...args: string[]): Promise<string> {
+      asked.push(args.join(' '));
+      const answer = answers[asked.length - 1];
+      if (answer !== undefined) throw new Error(answer);
+      return '';
+    },
+  };
+}
+
+test('a pool that is busy for a moment is exported behind it', async () => {
+  const host = hostThatSays(["cannot export 'tp': pool is busy"]);
+  await exportPool(host, 'tp');
+  assert.deepEqual(host.asked, ['export tp', 'export tp']);
+});
+
+test('an export that fails otherwise is not tried again', async () => {
+  const host = hostThatSays(["cannot open 'tp': no such pool"]);
+  await assert.rejects(exportPool(host, 'tp'), /no such pool/);
+  assert.deepEqual(host.asked, ['export tp']);
 });

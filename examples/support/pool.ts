@@ -85,6 +85,22 @@ export async function settle(host: ZfsHost, pool: string): Promise<void> {
   }
 }
 
+/**
+ * Nothing of the pool may be in use. zfs-fuse lets go of a file system a moment after it was
+ * unmounted, and calls the pool busy until then.
+ */
+export async function exportPool(host: Pick<ZfsHost, 'zpool'>, pool: string): Promise<void> {
+  await until(`${pool} is exported`, async () => {
+    try {
+      await host.zpool('export', pool);
+      return true;
+    } catch (error) {
+      if (error instanceof Error && error.message.includes('pool is busy')) return false;
+      throw error;
+    }
+  });
+}
+
 /** Reads everything and compares its sums. Throws when a byte of it is wrong on any side. */
 export async function scrub(host: ZfsHost, pool: string): Promise<PoolStatus> {
   await host.zpool('clear', pool);
