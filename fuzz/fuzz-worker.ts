@@ -15,6 +15,8 @@ export interface Job {
   readonly budget: Budget;
   readonly corpus: string;
   readonly save: boolean;
+  /** Makes everything from these, and looks for nothing new: a Loop that is not guided. */
+  readonly given: readonly Uint8Array[] | undefined;
   /** Runs this alone, instead of fuzzing. */
   readonly replay: Uint8Array | undefined;
   readonly memory: SharedArrayBuffer;
@@ -23,7 +25,7 @@ export interface Job {
 /** What it tells. */
 export type Answer =
   | { readonly failure: Failure; readonly input: Uint8Array }
-  | { readonly report: Report };
+  | { readonly report: Report; readonly corpus: readonly Uint8Array[] };
 
 const job = workerData as Job;
 const target = await loadTarget(job.target);
@@ -33,17 +35,17 @@ const deps = {
   watch: createWatch(job.memory),
   onFailure: (failure: Failure, input: Uint8Array) => tell({ failure, input }),
 };
-const loop = new Loop(deps, target, job.seed);
+const loop = new Loop(deps, target, job.seed, job.given === undefined);
 if (job.replay === undefined) {
-  const stored = readCorpus(job.corpus, job.target);
+  const stored = job.given ?? readCorpus(job.corpus, job.target);
   await loop.run(stored, job.budget);
-  if (job.save) await save(stored);
+  if (job.save && job.given === undefined) await save(stored);
 } else {
   const failure = await loop.runOne(job.replay);
   if (failure !== undefined) tell({ failure, input: job.replay });
   await target.close?.();
 }
-tell({ report: loop.report });
+tell({ report: loop.report, corpus: loop.corpus });
 
 /** Keeps what reaches code that neither the seeds nor anything smaller reaches. */
 async function save(stored: readonly Uint8Array[]): Promise<void> {

@@ -5,6 +5,9 @@
 //   3. when the batch reached new code, halve it until the inputs that did are found: keep them
 //   4. when an input failed, make it smaller as long as it fails in the same way, and report it
 //
+// A loop that is not guided leaves out 3, and makes everything from what it was given: without
+// coverage the code under test runs at its full speed, two or three times as fast.
+//
 // One seed, one order of inputs, where the budget is in messages: batches grow with their count.
 // Where it is in seconds the end depends on the machine, and so do batches, lest one takes it all.
 
@@ -58,7 +61,7 @@ const KEPT_BYTES_MAX = 4096;
 const KEPT_MAX = 2000;
 /** Kinds of failure that one run reports: whoever has so many has enough to do. */
 const FOUND_MAX = 12;
-const GROWTH_EVERY_INPUTS = 200_000;
+const GROWTH_EVERY_MESSAGES = 200_000;
 /** Stacks cost more than most decoders: they are taken only of what is reported. */
 const STACK_LINES = 12;
 const GREEDY = 'memory of one input';
@@ -69,19 +72,20 @@ export class Loop {
   readonly #deps: LoopDeps;
   readonly #rng: Rng;
   readonly #mutator: Mutator;
-  readonly #coverage = new Coverage();
+  readonly #coverage: Coverage | undefined;
   readonly #memory: MemoryGauge;
   readonly #corpus: Uint8Array[] = [];
   readonly #found = new Set<string>();
   #corpusBytes = 0;
-  #nextGrowthCheck = GROWTH_EVERY_INPUTS;
+  #nextGrowthCheck = GROWTH_EVERY_MESSAGES;
 
-  constructor(deps: LoopDeps, target: Target, seed: number) {
+  constructor(deps: LoopDeps, target: Target, seed: number, guided = true) {
     this.target = target;
     this.#deps = deps;
     this.#rng = createSeededRng(seed);
     this.#mutator = new Mutator(this.#rng, target.bytesMax ?? BYTES_MAX, target.words);
     this.#memory = new MemoryGauge(target.memoryBytes);
+    this.#coverage = guided ? new Coverage() : undefined;
     this.report = {
       inputs: 0,
       messages: 0,
@@ -93,50 +97,60 @@ export class Loop {
     };
   }
 
-  /** Inputs that reach code which smaller ones do not. */
+  /** Inputs that reach code which smaller ones do not; without guidance, those that were given. */
   get corpus(): readonly Uint8Array[] {
     return this.#corpus;
   }
 
+  /** `stored` is what there is beside the seeds; without guidance, all that there is. */
   async run(stored: readonly Uint8Array[], budget: Budget): Promise<void> {
     const { clock } = this.#deps;
     const startMs = clock.monotonicMs();
     const seconds = (): number => (clock.monotonicMs() - startMs) / 1000;
     const isTimed = budget.seconds !== Infinity;
     Error.stackTraceLimit = 0;
-    this.#coverage.start();
+    this.#coverage?.start();
     try {
-      await this.#begin(stored);
+      if (this.#coverage === undefined) await this.#beginWith(stored);
+      else await this.#beginGuided(this.#coverage, stored);
       let size = BATCH_MIN;
       while (seconds() < budget.seconds && this.report.messages < budget.messages) {
         const count = Math.min(size, budget.messages - this.report.messages);
         const batch = this.#makeBatch(count);
         const beganMs = clock.monotonicMs();
         await this.#runBatch(batch);
-        const { refused, messages } = this.report;
-        if (this.#coverage.isNew(false)) await this.#keepNew(batch);
+        const coverage = this.#coverage;
+        if (coverage?.isNew(false) === true)
+          await this.#again(() => this.#keepNew(coverage, batch));
         else if (!isTimed || clock.monotonicMs() - beganMs < BATCH_MS_MAX)
           size = Math.min(BATCH_MAX, size * 2);
-        // What ran again is counted once.
-        this.report.refused = refused;
-        this.report.messages = messages;
         this.#checkGrowth();
       }
     } finally {
-      this.#coverage.stop();
+      this.#coverage?.stop();
       Error.stackTraceLimit = STACK_LINES;
       await this.target.close?.();
       this.report.seconds = seconds();
     }
   }
 
-  async #begin(stored: readonly Uint8Array[]): Promise<void> {
+  async #beginWith(given: readonly Uint8Array[]): Promise<void> {
+    // What a target's seeds open is needed, even if they are not.
+    const seeds = await this.target.seeds();
+    for (const input of given.length > 0 ? given : seeds) {
+      await this.#runBatch([input]);
+      this.#keep(input);
+    }
+  }
+
+  async #beginGuided(coverage: Coverage, stored: readonly Uint8Array[]): Promise<void> {
     const given = [...(await this.target.seeds()), ...stored];
-    this.#coverage.forget();
+    coverage.forget();
     for (const input of given.toSorted((a, b) => a.length - b.length)) {
       await this.#runBatch([input]);
-      const found = this.#coverage.isNew(true);
+      const found = coverage.isNew(true);
       if (found || this.#corpus.length === 0) this.#keep(input);
+      this.report.coveredCharacters = coverage.characters;
     }
   }
 
@@ -146,7 +160,6 @@ export class Loop {
     this.#corpus.push(input);
     this.#corpusBytes += input.length;
     this.report.corpus = this.#corpus.length;
-    this.report.coveredCharacters = this.#coverage.characters;
   }
 
   #makeBatch(count: number): Uint8Array[] {
@@ -181,7 +194,7 @@ export class Loop {
         else if (failure !== undefined) await this.#note(failure, input);
       }
       if (!this.#found.has(GREEDY) && this.#memory.excess(bytes) > 0)
-        await this.#findGreedy(batch.slice(first, end));
+        await this.#again(() => this.#findGreedy(batch.slice(first, end)));
     }
     this.report.inputs += batch.length;
   }
@@ -227,11 +240,21 @@ export class Loop {
     this.#found.add(failure.cause);
     const fails = async (smaller: Uint8Array): Promise<boolean> =>
       (await this.runOne(smaller))?.cause === failure.cause;
-    const smallest = await shrink(input, fails);
-    Error.stackTraceLimit = STACK_LINES;
-    const shown = await this.runOne(smallest);
-    Error.stackTraceLimit = 0;
-    this.#deps.onFailure(shown ?? failure, smallest);
+    await this.#again(async () => {
+      const smallest = await shrink(input, fails);
+      Error.stackTraceLimit = STACK_LINES;
+      const shown = await this.runOne(smallest);
+      Error.stackTraceLimit = 0;
+      this.#deps.onFailure(shown ?? failure, smallest);
+    });
+  }
+
+  /** What runs again is counted once. */
+  async #again(work: () => Promise<void>): Promise<void> {
+    const { refused, messages } = this.report;
+    await work();
+    this.report.refused = refused;
+    this.report.messages = messages;
   }
 
   async #findGreedy(group: readonly Uint8Array[]): Promise<void> {
@@ -248,27 +271,28 @@ export class Loop {
   }
 
   #checkGrowth(): void {
-    if (this.report.inputs < this.#nextGrowthCheck) return;
-    this.#nextGrowthCheck = this.report.inputs + GROWTH_EVERY_INPUTS;
+    if (this.report.messages < this.#nextGrowthCheck) return;
+    this.#nextGrowthCheck = this.report.messages + GROWTH_EVERY_MESSAGES;
     const grown = this.#memory.growth(this.#corpusBytes);
     if (grown === 0 || this.#found.has('growth')) return;
     this.#found.add('growth');
     this.report.failures += 1;
-    const detail = `${grown} bytes more than may stay, after ${this.report.inputs} inputs`;
+    const detail = `${grown} bytes more than may stay, after ${this.report.messages} messages`;
     this.#deps.onFailure({ cause: 'memory grows', detail }, new Uint8Array(0));
   }
 
   /** The batch reached something new: finds the inputs that did, and keeps them. */
-  async #keepNew(batch: readonly Uint8Array[]): Promise<void> {
+  async #keepNew(coverage: Coverage, batch: readonly Uint8Array[]): Promise<void> {
     if (batch.length === 1) {
       await this.runOne(batch[0]!);
-      if (this.#coverage.isNew(true)) this.#keep(batch[0]!);
+      if (coverage.isNew(true)) this.#keep(batch[0]!);
+      this.report.coveredCharacters = coverage.characters;
       return;
     }
     const middle = batch.length >>> 1;
     for (const half of [batch.slice(0, middle), batch.slice(middle)]) {
       for (const input of half) await this.runOne(input);
-      if (this.#coverage.isNew(false)) await this.#keepNew(half);
+      if (coverage.isNew(false)) await this.#keepNew(coverage, half);
     }
   }
 }
