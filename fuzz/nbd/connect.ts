@@ -18,6 +18,7 @@ import {
   createMemoryVolume,
   memoryDirectory,
   type MemoryVolume,
+  wipeMemoryVolume,
 } from '../../test/support/memory-device.ts';
 import { expect } from '../target.ts';
 import { chance, pick, upTo, VOLUME_BYTES } from './generate.ts';
@@ -44,9 +45,55 @@ class TrackingPool extends BufferPool {
   }
 }
 
+/** Of what the server sent, kept for the next conversation. */
+const SENT_KEPT_BYTES = 4 * MIB;
+
+/** One growing buffer: replies are copied once. */
+class Sent {
+  #bytes = Buffer.allocUnsafeSlow(SENT_KEPT_BYTES);
+  length = 0;
+
+  add(chunks: readonly Uint8Array[]): void {
+    for (const chunk of chunks) {
+      const end = this.length + chunk.length;
+      if (end > this.#bytes.length) {
+        const grown = Buffer.allocUnsafeSlow(Math.max(end, this.#bytes.length * 2));
+        this.#bytes.copy(grown, 0, 0, this.length);
+        this.#bytes = grown;
+      }
+      this.#bytes.set(chunk, this.length);
+      this.length = end;
+    }
+  }
+
+  /** Borrowed, until it is cleared. */
+  view(): Buffer {
+    return this.#bytes.subarray(0, this.length);
+  }
+
+  clear(): void {
+    this.length = 0;
+    if (this.#bytes.length > SENT_KEPT_BYTES) this.#bytes = Buffer.allocUnsafeSlow(SENT_KEPT_BYTES);
+  }
+}
+
+/**
+ * What one conversation leaves to the next, since to make it costs more than to converse. Each
+ * finds it as if it were new; one that failed leaves nothing.
+ */
+class Stage {
+  readonly pool = new TrackingPool(POOL_BYTES);
+  readonly volume = createMemoryVolume('disk', VOLUME_BYTES);
+  readonly sent = new Sent();
+
+  clean(): void {
+    wipeMemoryVolume(this.volume);
+    this.sent.clear();
+  }
+}
+
 interface World {
   readonly wire: Wire;
-  readonly sent: Buffer[];
   readonly waiting: (() => void)[];
   unsentBytes: number;
   mostUnsentBytes: number;
@@ -54,23 +101,22 @@ interface World {
   over: boolean;
 }
 
-function createWorld(): World {
+function createWorld(sent: Sent): World {
   const world: World = {
-    sent: [],
     waiting: [],
     unsentBytes: 0,
     mostUnsentBytes: 0,
     paused: false,
     over: false,
     wire: {
-      send(chunks, sent) {
+      send(chunks, onSent) {
         const bytes = chunks.reduce((sum, one) => sum + one.length, 0);
         world.unsentBytes += bytes;
         world.mostUnsentBytes = Math.max(world.mostUnsentBytes, world.unsentBytes);
         world.waiting.push(() => {
           world.unsentBytes -= bytes;
-          world.sent.push(Buffer.concat(chunks));
-          sent();
+          sent.add(chunks);
+          onSent();
         });
       },
       pause: () => (world.paused = true),
@@ -114,15 +160,33 @@ class Gate {
 }
 
 export interface Conversed {
-  /** What the server sent. */
+  /** What the server sent. Borrowed, until the next conversation begins. */
   readonly sent: Buffer;
   /** That were carried out, or refused with a reply. */
   readonly requests: number;
 }
 
-/** `intact`: the client keeps to the protocol, and must not be dropped. */
-export async function converse(rng: Rng, bytes: Uint8Array, intact: boolean): Promise<Conversed> {
-  const volume = createMemoryVolume('disk', VOLUME_BYTES);
+/** One conversation after another: `converse` is not called again before it has ended. */
+export class Converser {
+  #stage: Stage | undefined;
+
+  /** `intact`: the client keeps to the protocol, and must not be dropped. */
+  async converse(rng: Rng, bytes: Uint8Array, intact: boolean): Promise<Conversed> {
+    const stage = this.#stage ?? new Stage();
+    this.#stage = undefined;
+    stage.clean();
+    const conversed = await converseOn(stage, rng, bytes, intact);
+    this.#stage = stage;
+    return conversed;
+  }
+}
+
+async function converseOn(
+  { pool, volume, sent }: Stage,
+  rng: Rng,
+  bytes: Uint8Array,
+  intact: boolean,
+): Promise<Conversed> {
   const gate = new Gate(rng, volume);
   const bugs: unknown[] = [];
   const note = (event: string, fields?: unknown): void => {
@@ -132,8 +196,7 @@ export async function converse(rng: Rng, bytes: Uint8Array, intact: boolean): Pr
       bugs.push(fields);
   };
   const log: Log = { debug: note, info: note, warn: note, error: note };
-  const pool = new TrackingPool(POOL_BYTES);
-  const world = createWorld();
+  const world = createWorld(sent);
   const counters = createCounters();
   const deps = {
     directory: memoryDirectory([volume]),
@@ -149,7 +212,7 @@ export async function converse(rng: Rng, bytes: Uint8Array, intact: boolean): Pr
   expect(pool.outBytes === 0, `every buffer is back (${pool.outBytes} bytes are not)`);
   expect(gate.mostUnderWay <= IN_FLIGHT_REQUESTS_MAX, 'requests under way are bounded');
   expect(world.mostUnsentBytes <= UNSENT_BYTES_MAX + REPLY_BYTES_MAX, 'unsent bytes are bounded');
-  return { sent: Buffer.concat(world.sent), requests: requestsOf(counters) };
+  return { sent: sent.view(), requests: requestsOf(counters) };
 }
 
 function requestsOf(counters: NbdCounters): number {
@@ -175,7 +238,7 @@ async function feed(
     const flows = !world.paused || chance(rng, 0.01);
     if (!world.over && flows && at < bytes.length) {
       const next = Math.min(bytes.length, at + 1 + upTo(rng, pick(rng, [10, 3000, 65_536])));
-      connection.receive(Buffer.from(bytes.subarray(at, next)));
+      connection.receive(Buffer.from(bytes.buffer, bytes.byteOffset + at, next - at));
       at = next;
     } else if (!world.over && !world.paused && !ended) {
       ended = true;

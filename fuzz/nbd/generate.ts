@@ -19,6 +19,16 @@ export const pick = <T>(rng: Rng, items: readonly T[]): T =>
 export const upTo = (rng: Rng, max: number): number => Math.floor(rng.float() * max);
 export const chance = (rng: Rng, share: number): boolean => rng.float() < share;
 
+/** Units that a request may be long: to copy bytes tests little, so most streams have few. */
+const LONGEST_UNITS = [20, 20, 20, 20, 20, 20, 20, 20, 20, 400];
+
+interface Shape {
+  readonly extended: boolean;
+  readonly unitsMax: number;
+  /** That one request writes. */
+  readonly payloadBytesMax: number;
+}
+
 export interface Stream {
   readonly bytes: Buffer;
   readonly mode: 'simple' | 'structured' | 'extended';
@@ -47,22 +57,22 @@ export function createStream(rng: Rng, requestsMax: number, payloadBytesMax: num
   if (mode !== 'simple') option(OPTION.setMetaContext, contextData('disk', ['base:allocation']));
   option(OPTION.go, infoData('disk', chance(rng, 0.5) ? [3] : []));
   const count = upTo(rng, requestsMax);
-  for (let i = 0; i < count; i++) {
-    parts.push(createRequest(rng, mode === 'extended', payloadBytesMax));
-  }
+  const unitsMax = pick(rng, LONGEST_UNITS);
+  const shape = { extended: mode === 'extended', unitsMax, payloadBytesMax };
+  for (let i = 0; i < count; i++) parts.push(createRequest(rng, shape));
   if (chance(rng, 0.5)) {
     parts.push(encodeRequest({ type: COMMAND.disconnect }, mode === 'extended'));
   }
   return { bytes: Buffer.concat(parts), mode, options, requests: count };
 }
 
-function createRequest(rng: Rng, extended: boolean, payloadBytesMax: number): Buffer {
+function createRequest(rng: Rng, { extended, unitsMax, payloadBytesMax }: Shape): Buffer {
   const type = chance(rng, 0.05) ? upTo(rng, 0x10000) : pick(rng, [0, 0, 1, 1, 3, 4, 5, 6, 7]);
   // A request of that type ends the connection, and has no reply.
   const asked = type === COMMAND.disconnect ? COMMAND.flush : type;
   const unit = pick(rng, [1, 512, 4096]);
   const offset = upTo(rng, VOLUME_BYTES / unit + 2) * unit;
-  let length = upTo(rng, pick(rng, [2, 20, 400])) * unit;
+  let length = upTo(rng, pick(rng, [2, 20, unitsMax])) * unit;
   if (chance(rng, 0.02)) length = pick(rng, [2 ** 32 - 1, 33 * MIB, VOLUME_BYTES]);
   let flags = chance(rng, 0.3) ? upTo(rng, 64) & ~COMMAND_FLAG.payloadLength : 0;
   let payload: Uint8Array = Buffer.alloc(0);

@@ -7,7 +7,12 @@
 
 import { createSeededRng } from '../../src/base/rng.ts';
 import { decodeClientFlags, decodeOptionHeader } from '../../src/proto/nbd/handshake.ts';
-import { CLIENT_FLAGS_BYTES, OPTION_HEADER_BYTES } from '../../src/proto/nbd/handshake.ts';
+import {
+  CLIENT_FLAGS_BYTES,
+  OPTION_HEADER_BYTES,
+  OPTION_REPLY_HEADER_BYTES,
+} from '../../src/proto/nbd/handshake.ts';
+import { OPTION_REPLY, OPTION_REPLY_MAGIC } from '../../src/proto/nbd/constants.ts';
 import { decodeInfoOption, decodeMetaContextOption } from '../../src/proto/nbd/options.ts';
 import {
   createRequest,
@@ -24,12 +29,14 @@ import {
   statusPayload,
   takeFrom,
 } from '../../test/nbd/client-codec.ts';
-import { converse } from '../nbd/connect.ts';
+import { Converser } from '../nbd/connect.ts';
 import { createStream, type Stream } from '../nbd/generate.ts';
 import { expect, expectEqual, roundTrip, type Target } from '../target.ts';
 import { Arguments } from './support.ts';
 
 const GREETING_BYTES = 18;
+/** Replies to options are errors from here on. */
+const OPTION_ERRORS = 2 ** 31;
 
 function runCodec(input: Uint8Array): void {
   const which = (input[0] ?? 0) % 6;
@@ -70,6 +77,8 @@ function runRequest(bytes: Uint8Array, extended: boolean): void {
   expect(same, 'a request is what was sent');
 }
 
+const converser = new Converser();
+
 function streamFor(seed: number): Stream {
   const rng = createSeededRng(seed);
   const requestsMax = rng.float() < 0.03 ? 1500 : 40;
@@ -79,7 +88,7 @@ function streamFor(seed: number): Stream {
 async function runStream(input: Uint8Array): Promise<number> {
   const seed = new Arguments(input).u32();
   const stream = streamFor(seed);
-  const { sent } = await converse(createSeededRng(seed + 1), stream.bytes, true);
+  const { sent } = await converser.converse(createSeededRng(seed + 1), stream.bytes, true);
   await checkReplies(stream, sent);
   return stream.options + stream.requests;
 }
@@ -90,7 +99,7 @@ async function checkReplies(stream: Stream, sent: Buffer): Promise<void> {
   await take(GREETING_BYTES);
   let left = sent.length - GREETING_BYTES;
   for (let i = 0; i < stream.options; i++) {
-    for (let type = 2; type !== 1 && type < 2 ** 31;) {
+    for (let type = 2; type !== OPTION_REPLY.ack && type < OPTION_ERRORS;) {
       const reply = await decodeOptionReply(take);
       type = reply.type;
       left -= 20 + reply.data.length;
@@ -110,11 +119,24 @@ async function checkReplies(stream: Stream, sent: Buffer): Promise<void> {
   expectEqual(answered, stream.requests, 'the count of requests that were answered');
 }
 
-/** The greeting's answer and the options count as one. */
+/** The client's flags count as a message, and each option and request that got an answer. */
 async function runConnection(input: Uint8Array): Promise<number> {
   const given = new Arguments(input);
-  const { requests } = await converse(createSeededRng(given.u32()), given.rest(), false);
-  return 1 + requests;
+  const rng = createSeededRng(given.u32());
+  const { sent, requests } = await converser.converse(rng, given.rest(), false);
+  return 1 + answeredOptions(sent) + requests;
+}
+
+/** Each option has one last reply: an acknowledgement or an error. */
+function answeredOptions(sent: Buffer): number {
+  let count = 0;
+  for (let at = GREETING_BYTES; at + OPTION_REPLY_HEADER_BYTES <= sent.length;) {
+    if (OPTION_REPLY_MAGIC.some((word, i) => sent.readUInt32BE(at + i * 4) !== word)) break;
+    const type = sent.readUInt32BE(at + 12);
+    if (type === OPTION_REPLY.ack || type >= OPTION_ERRORS) count += 1;
+    at += OPTION_REPLY_HEADER_BYTES + sent.readUInt32BE(at + 16);
+  }
+  return count;
 }
 
 function seedBytes(seed: number, bytes: Uint8Array = new Uint8Array(0)): Uint8Array {

@@ -76,6 +76,19 @@ export function createMemoryVolume(
   };
 }
 
+/** As it was when it was made; its memory is kept. Nobody may have it open. */
+export function wipeMemoryVolume(volume: MemoryVolume): void {
+  assert(volume.openHandles === 0, 'nobody uses the volume');
+  for (const { bytes, states } of volume.chunks.values()) {
+    for (let i = states.indexOf(DATA); i >= 0; i = states.indexOf(DATA, i + 1)) {
+      bytes.fill(0, i * MEMORY_BLOCK_BYTES, (i + 1) * MEMORY_BLOCK_BYTES);
+    }
+    states.fill(HOLE);
+  }
+  for (const call of Object.keys(volume.calls) as MemoryCall[]) volume.calls[call] = 0;
+  volume.gate = undefined;
+}
+
 /** How many 4 KiB blocks hold data. */
 export function dataBlockCount(volume: MemoryVolume): number {
   let count = 0;
