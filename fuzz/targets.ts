@@ -15,6 +15,7 @@ const root: Load = async () => (await import('./targets/root.ts')).targets;
 const codec: Load = async () => (await import('./targets/codec.ts')).targets;
 const diskCache: Load = async () => (await import('./targets/disk-cache.ts')).targets;
 const s3: Load = async () => (await import('./targets/s3.ts')).targets;
+const s3Answer: Load = async () => (await import('./targets/s3-answer.ts')).targets;
 const settings: Load = async () => (await import('./targets/settings.ts')).targets;
 const admin: Load = async () => (await import('./targets/admin.ts')).targets;
 const http: Load = async () => (await import('./targets/http.ts')).targets;
@@ -48,6 +49,7 @@ const LOADERS: Readonly<Record<string, Load>> = {
   'disk-cache-summed': diskCache,
   's3-list': s3,
   's3-error': s3,
+  's3-answer': s3Answer,
   config: settings,
   flags: settings,
   'admin-route': admin,

@@ -8,16 +8,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/system.ts';
 import { type LogFields, silentLog } from '../../src/base/log.ts';
-import type { StorageErrorKind } from '../../src/base/errors.ts';
 import type { ObjectStore } from '../../src/objectstore/object-store.ts';
-import { staticCredentials } from '../../src/objectstore/s3/credentials.ts';
 import { createS3Store } from '../../src/objectstore/s3/s3-store.ts';
 import { type AdminServer, createAdminServer } from '../../src/server/http/admin.ts';
 import { createAdminClient } from '../../src/server/http/client.ts';
 import { fakeService, STATUS } from '../../src/server/http/testing.ts';
 import { expect, Finding, type Target } from '../target.ts';
+import { askStore, ASKS, LISTING, STORE_KINDS, STORE_SETTINGS, STORE_WORDS } from './s3-answer.ts';
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -81,46 +79,13 @@ function s3Target(): Target {
   const open = async (): Promise<ObjectStore> => {
     parrot = new Parrot();
     const port = await parrot.listen();
-    return createS3Store({
-      bucket: 'bucket',
-      endpoint: `http://127.0.0.1:${port}`,
-      region: 'here',
-      addressing: 'path',
-      credentials: staticCredentials({ accessKeyId: 'a', secretAccessKey: 'b' }),
-      clock: systemClock,
-      log: silentLog,
-      requestTimeoutMs: 1500,
-    });
+    const endpoint = `http://127.0.0.1:${port}`;
+    return createS3Store({ ...STORE_SETTINGS, endpoint, requestTimeoutMs: 1500 });
   };
-  const list =
-    '<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>p/a</Key><Size>3</Size>' +
-    '</Contents></ListBucketResult>';
-  const ask = async (to: ObjectStore, what: number): Promise<void> => {
-    const options = { cause: 'open' } as const;
-    if (what === 0) {
-      const { bytes, objectBytes } = await to.get('p/a', undefined, options);
-      expect(bytes.length === objectBytes, 'the whole of an object');
-    } else if (what === 1) {
-      const { bytes } = await to.get('p/a', { start: 2, end: 7 }, options);
-      expect(bytes.length <= 5, 'no more than what was asked for');
-    } else if (what === 2) {
-      const { bytes } = await to.get('p/a', { suffix: 6 }, options);
-      expect(bytes.length <= 6, 'no more than what was asked for');
-    } else if (what === 3) {
-      await to.head('p/a', options);
-    } else if (what === 4) {
-      for await (const page of to.list('p/', options)) {
-        // A page that says that there is more is followed by itself, for ever.
-        if (page.length >= 0) break;
-      }
-    } else if (what === 5) await to.delete('p/a', options);
-    else await to.putIfAbsent('p/a', [encode('body')], options);
-  };
-  const kinds: StorageErrorKind[] = ['unavailable', 'invalid', 'notFound', 'denied', 'exists'];
   return {
     name: 's3-http',
-    kinds: [...kinds, 'noSpace'],
-    words: [...HTTP_WORDS, '<Error><Code>', 'NoSuchKey', '</Code></Error>'],
+    kinds: STORE_KINDS,
+    words: [...HTTP_WORDS, ...STORE_WORDS],
     memoryBytes: 64 * 1024 * 1024,
     seeds: () => [
       Uint8Array.of(0, ...encode(reply('200 OK', ['x-amz-checksum-crc32: qqqqqg=='], 'hello'))),
@@ -129,14 +94,14 @@ function s3Target(): Target {
       Uint8Array.of(2, ...encode(reply('206 P', ['Content-Range: bytes 3-8/9'], 'hello!'))),
       Uint8Array.of(2, ...encode(reply('416 X', [], ''))),
       Uint8Array.of(3, ...encode(reply('200 OK', ['connection: close'], ''))),
-      Uint8Array.of(4, ...encode(reply('200 OK', [], list))),
+      Uint8Array.of(4, ...encode(reply('200 OK', [], LISTING))),
       Uint8Array.of(5, ...encode('HTTP/1.1 204 No Content\r\n\r\n')),
       Uint8Array.of(6, ...encode(reply('412 X', [], '<Error><Code>x</Code></Error>'))),
     ],
     async run(input) {
       store ??= await open();
       parrot.answer = input.subarray(1);
-      await ask(store, (input[0] ?? 0) % 7);
+      await askStore(store, (input[0] ?? 0) % ASKS);
     },
     async close() {
       await store?.close();

@@ -1,49 +1,21 @@
 // One HTTP request at a time per connection, over bounded pools of kept-alive connections
 // (undici): one for each lane (lanes.ts), so that what hangs in one holds up no other.
 //
-// A request settles once: with the whole response, or with `unavailable` (no connection, reset,
-// short body, out of time) or `aborted` (the caller's signal). Whatever it settles with, its body
-// is no longer read afterwards: a request that is given up loses its connection.
+// A request settles once: as exchange.ts says, or with `unavailable` when it is out of time.
 //
 //     waiting for a permit ──▶ on the wire ──▶ headers ──▶ body ──▶ whole
 //          └──────────── signal or deadline: settled, connection destroyed
 
-import type { Readable } from 'node:stream';
 import type { LookupFunction } from 'node:net';
 import { lookup as systemLookup } from 'node:dns';
-import { Pool, type Dispatcher } from 'undici';
+import { Pool } from 'undici';
 import { assert } from '../../base/assert.ts';
 import type { Clock } from '../../base/clock.ts';
-import { messageOf, StorageError } from '../../base/errors.ts';
+import { StorageError } from '../../base/errors.ts';
 import { Semaphore } from '../../base/semaphore.ts';
 import { Deadline } from '../deadline.ts';
-import { bodyBytes } from '../keys.ts';
 import type { Lane } from '../lanes.ts';
-
-export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>;
-
-export interface HttpRequest {
-  readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
-  /** Path and query, strictly encoded. */
-  readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
-  /** Borrowed until the request settles. */
-  readonly body: readonly Uint8Array[];
-  /** A longer response is refused before memory is taken for it. */
-  readonly responseBytesMax: number;
-  /** For messages. */
-  readonly what: string;
-  readonly lane: Lane;
-  readonly signal: AbortSignal | undefined;
-}
-
-export interface HttpResponse {
-  readonly status: number;
-  /** Names in lower case. */
-  readonly headers: ResponseHeaders;
-  /** Owned by the caller. */
-  readonly body: Uint8Array;
-}
+import { exchange, type HttpRequest, type HttpResponse } from './exchange.ts';
 
 export interface HttpSettings {
   /** Scheme, host and port. */
@@ -57,9 +29,6 @@ export interface HttpSettings {
   /** From the permit to the last byte of the response. */
   readonly requestTimeoutMs: number;
 }
-
-/** The body of an error or a listing: what is longer is no S3 answer. */
-export const DOCUMENT_BYTES_MAX = 8 * 1024 * 1024;
 
 interface LanePool {
   readonly pool: Pool;
@@ -87,7 +56,7 @@ export class HttpClient {
     const deadline = new Deadline(this.#settings.clock, request.signal);
     try {
       deadline.arm(this.#settings.requestTimeoutMs);
-      return await exchangeOver(pool, request, deadline.signal);
+      return await exchange(pool, request, deadline.signal);
     } catch (error) {
       throw deadline.explain(error, request.what);
     } finally {
@@ -118,174 +87,6 @@ function openLane(settings: HttpSettings, connections: number): LanePool {
     connect: { timeout: settings.connectTimeoutMs, lookup: lookupHost },
   });
   return { pool, permits: new Semaphore(connections) };
-}
-
-function exchangeOver(
-  pool: Pool,
-  request: HttpRequest,
-  signal: AbortSignal,
-): Promise<HttpResponse> {
-  return new Promise((resolve, reject) => {
-    const exchange = new Exchange(request, signal, resolve, reject);
-    if (signal.aborted) {
-      exchange.giveUp();
-      return;
-    }
-    signal.addEventListener('abort', exchange.giveUp, { once: true });
-    pool.dispatch(
-      {
-        method: request.method,
-        path: request.path,
-        headers: { ...request.headers, ...lengthHeader(request) },
-        body: wireBody(request.body),
-      },
-      exchange,
-    );
-  });
-}
-
-/** Collects one response. */
-class Exchange implements Dispatcher.DispatchHandler {
-  readonly #request: HttpRequest;
-  readonly #signal: AbortSignal;
-  readonly #resolve: (response: HttpResponse) => void;
-  readonly #reject: (error: StorageError) => void;
-  #controller: Dispatcher.DispatchController | undefined;
-  #settled = false;
-  #status = 0;
-  #headers: ResponseHeaders = {};
-  /** The body as far as it came: exact when its length was announced, else growing. */
-  #body = Buffer.alloc(0);
-  #length = 0;
-  #announced: number | undefined;
-
-  constructor(
-    request: HttpRequest,
-    signal: AbortSignal,
-    resolve: (response: HttpResponse) => void,
-    reject: (error: StorageError) => void,
-  ) {
-    this.#request = request;
-    this.#signal = signal;
-    this.#resolve = resolve;
-    this.#reject = reject;
-  }
-
-  /** Ends the exchange because the signal fired. */
-  readonly giveUp = (): void => {
-    this.#fail(
-      new StorageError('aborted', `gave up: ${this.#request.what}`, { cause: this.#signal.reason }),
-    );
-  };
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    // Given up while it waited for a connection: it must not reach the wire.
-    if (this.#settled) controller.abort(new Error('given up'));
-  }
-
-  onResponseStart(
-    _controller: Dispatcher.DispatchController,
-    status: number,
-    headers: ResponseHeaders,
-  ): void {
-    // Interim responses say nothing about the outcome.
-    if (status < 200) return;
-    this.#status = status;
-    this.#headers = headers;
-    if (this.#request.method === 'HEAD' || status === 204) return;
-    const announced = headers['content-length'];
-    if (typeof announced !== 'string') return;
-    const bytes = Number(announced);
-    if (!Number.isSafeInteger(bytes) || bytes > this.#bytesMax()) {
-      this.#fail(this.#unavailable(`the answer announces ${announced} bytes`));
-      return;
-    }
-    this.#announced = bytes;
-    // Not from the shared pool: callers keep what they read, which must not pin unrelated memory.
-    this.#body = Buffer.allocUnsafeSlow(bytes);
-  }
-
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#settled) return;
-    const end = this.#length + chunk.length;
-    if (end > (this.#announced ?? this.#bytesMax())) {
-      this.#fail(this.#unavailable(`the answer is longer than ${this.#length} bytes`));
-      return;
-    }
-    if (end > this.#body.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(end, this.#body.length * 2));
-      this.#body.copy(grown, 0, 0, this.#length);
-      this.#body = grown;
-    }
-    chunk.copy(this.#body, this.#length);
-    this.#length = end;
-  }
-
-  onResponseEnd(): void {
-    if (this.#settled) return;
-    if (this.#announced !== undefined && this.#announced !== this.#length) {
-      this.#fail(this.#unavailable(`${this.#length} of ${this.#announced} bytes came`));
-      return;
-    }
-    this.#settle();
-    this.#resolve({
-      status: this.#status,
-      headers: this.#headers,
-      body: this.#body.subarray(0, this.#length),
-    });
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#fail(this.#unavailable(describe(error), error));
-  }
-
-  /** An error's body is a document, whatever size of object was asked for. */
-  #bytesMax(): number {
-    return this.#status < 300 ? this.#request.responseBytesMax : DOCUMENT_BYTES_MAX;
-  }
-
-  #unavailable(why: string, cause?: Error): StorageError {
-    return new StorageError('unavailable', `${this.#request.what}: ${why}`, { cause });
-  }
-
-  #fail(error: StorageError): void {
-    if (this.#settled) return;
-    this.#settle();
-    this.#controller?.abort(error);
-    this.#reject(error);
-  }
-
-  #settle(): void {
-    this.#settled = true;
-    this.#signal.removeEventListener('abort', this.giveUp);
-  }
-}
-
-/** One part goes as it is; several go as an iterable, so that they are never joined. */
-function wireBody(parts: readonly Uint8Array[]): Buffer | Readable | null {
-  const full = parts.filter((part) => part.length > 0);
-  if (full.length === 0) return null;
-  const [first] = full;
-  if (full.length === 1 && first !== undefined) return viewOf(first);
-  // The dispatcher takes any iterable (its documentation says so); its types know streams only.
-  const iterable: unknown = full.map(viewOf);
-  return iterable as Readable;
-}
-
-function viewOf(part: Uint8Array): Buffer {
-  return Buffer.from(part.buffer, part.byteOffset, part.byteLength);
-}
-
-function lengthHeader(request: HttpRequest): Record<string, string> {
-  if (request.method !== 'PUT') return {};
-  return { 'content-length': String(bodyBytes(request.body)) };
-}
-
-function describe(error: Error): string {
-  const code = 'code' in error && typeof error.code === 'string' ? `${error.code}: ` : '';
-  const inner = error instanceof AggregateError ? error.errors.map(messageOf).join(', ') : '';
-  return `${code}${error.message || inner || error.name}`;
 }
 
 /** RFC 6761 §6.3: names below localhost are this machine, which resolvers do not all know. */

@@ -9,6 +9,7 @@ import { rejectsWith } from '../testing-store.ts';
 import { createManualClock } from '../manual-clock.ts';
 import { bucketAddress } from './address.ts';
 import { awsCredentials, cachedCredentials, type Credentials } from './credentials.ts';
+import { lengthOf } from './exchange.ts';
 import { createSigner, encodeStrictly } from './signer.ts';
 import { decodeEntities, parseErrorDocument, parseListPage } from './xml.ts';
 
@@ -41,6 +42,16 @@ describe('bucket addresses', () => {
     }
     for (const endpoint of ['http://127.0.0.1:9000', 'http://[::1]:9000']) {
       assert.throws(() => bucketAddress('b', { region: 'r', endpoint, addressing: 'virtual' }));
+    }
+  });
+});
+
+describe('the length of an answer', () => {
+  it('is digits, and exact', () => {
+    assert.equal(lengthOf('0'), 0);
+    assert.equal(lengthOf('9007199254740991'), Number.MAX_SAFE_INTEGER);
+    for (const bad of ['', '-6', '+1', '1.5', '1e3', '0x10', ' 1', '9007199254740992']) {
+      assert.equal(lengthOf(bad), undefined, bad);
     }
   });
 });

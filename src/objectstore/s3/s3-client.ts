@@ -12,7 +12,8 @@ import type { RequestOptions } from '../object-store.ts';
 import { bucketAddress, type BucketAddress, type S3Addressing } from './address.ts';
 import type { CredentialProvider } from './credentials.ts';
 import { errorCodeOf, EXPIRED_CODES, responseError } from './errors.ts';
-import { HttpClient, type HttpRequest, type HttpResponse } from './http.ts';
+import type { HttpRequest, HttpResponse } from './exchange.ts';
+import { HttpClient } from './http.ts';
 import { createSigner, encodeStrictly, type Signer } from './signer.ts';
 
 /**
@@ -62,24 +63,23 @@ export interface S3Request {
   readonly accept?: number;
 }
 
+/** What a client sends with. */
+export interface S3ClientParts {
+  readonly http: Pick<HttpClient, 'send' | 'close'>;
+  readonly sign: Signer;
+}
+
 export class S3Client {
   readonly #settings: S3ClientSettings;
   readonly #address: BucketAddress;
-  readonly #http: HttpClient;
+  readonly #http: S3ClientParts['http'];
   readonly #sign: Signer;
 
-  constructor(settings: S3ClientSettings) {
+  constructor(settings: S3ClientSettings, parts = partsOf(settings)) {
     this.#settings = settings;
     this.#address = bucketAddress(settings.bucket, settings);
-    this.#sign = createSigner(settings.region);
-    this.#http = new HttpClient({
-      origin: this.#address.origin,
-      clock: settings.clock,
-      connections: laneConnections(settings.connectionsMax),
-      keepAliveMs: settings.keepAliveMs ?? KEEP_ALIVE_MS,
-      connectTimeoutMs: settings.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-      requestTimeoutMs: settings.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
-    });
+    this.#sign = parts.sign;
+    this.#http = parts.http;
   }
 
   /**
@@ -146,6 +146,18 @@ export class S3Client {
   async close(): Promise<void> {
     await this.#http.close();
   }
+}
+
+function partsOf(settings: S3ClientSettings): S3ClientParts {
+  const http = new HttpClient({
+    origin: bucketAddress(settings.bucket, settings).origin,
+    clock: settings.clock,
+    connections: laneConnections(settings.connectionsMax),
+    keepAliveMs: settings.keepAliveMs ?? KEEP_ALIVE_MS,
+    connectTimeoutMs: settings.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    requestTimeoutMs: settings.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
+  });
+  return { http, sign: createSigner(settings.region) };
 }
 
 function laneConnections(each: number | undefined): Readonly<Record<Lane, number>> {

@@ -23,7 +23,7 @@ import type {
 } from '../object-store.ts';
 import { withPrefix } from '../prefix.ts';
 import { errorCodeOf } from './errors.ts';
-import type { HttpResponse } from './http.ts';
+import { type HttpResponse, lengthOf } from './exchange.ts';
 import { S3Client, type S3ClientSettings } from './s3-client.ts';
 import { parseListPage } from './xml.ts';
 
@@ -48,8 +48,11 @@ export interface S3StoreSettings extends S3ClientSettings {
   readonly checksum?: 'crc32' | 'none';
 }
 
-export function createS3Store(settings: S3StoreSettings): ObjectStore {
-  return withPrefix(new S3Store(settings), settings.prefix ?? '');
+export function createS3Store(
+  settings: S3StoreSettings,
+  client = new S3Client(settings),
+): ObjectStore {
+  return withPrefix(new S3Store(settings, client), settings.prefix ?? '');
 }
 
 /** Makes the bucket; one that is there already is fine. */
@@ -79,8 +82,8 @@ class S3Store implements ObjectStore {
   readonly #pageKeys: number;
   readonly #checksum: boolean;
 
-  constructor(settings: S3StoreSettings) {
-    this.#client = new S3Client(settings);
+  constructor(settings: S3StoreSettings, client: S3Client) {
+    this.#client = client;
     this.#pageKeys = settings.pageKeys ?? LIST_PAGE_KEYS;
     this.#checksum = settings.checksum !== 'none';
   }
@@ -258,8 +261,8 @@ function wholeResult(key: string, range: ByteRange | undefined, response: HttpRe
 
 function contentLength(key: string, response: HttpResponse): number {
   const header = response.headers['content-length'];
-  const bytes = typeof header === 'string' && /^\d{1,16}$/.test(header) ? Number(header) : NaN;
-  if (!Number.isSafeInteger(bytes)) throw badAnswer(key, 'Content-Length is missing');
+  const bytes = typeof header === 'string' ? lengthOf(header) : undefined;
+  if (bytes === undefined) throw badAnswer(key, 'Content-Length is missing');
   return bytes;
 }
 
