@@ -18,6 +18,7 @@ const s3: Load = async () => (await import('./targets/s3.ts')).targets;
 const s3Answer: Load = async () => (await import('./targets/s3-answer.ts')).targets;
 const settings: Load = async () => (await import('./targets/settings.ts')).targets;
 const admin: Load = async () => (await import('./targets/admin.ts')).targets;
+const adminAnswer: Load = async () => (await import('./targets/admin-answer.ts')).targets;
 const http: Load = async () => (await import('./targets/http.ts')).targets;
 const nbd: Load = async () => (await import('./targets/nbd.ts')).targets;
 
@@ -53,6 +54,7 @@ const LOADERS: Readonly<Record<string, Load>> = {
   config: settings,
   flags: settings,
   'admin-route': admin,
+  'admin-answer': adminAnswer,
   'admin-client': http,
   'admin-http': http,
   's3-http': http,

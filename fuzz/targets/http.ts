@@ -14,7 +14,9 @@ import { createS3Store } from '../../src/objectstore/s3/s3-store.ts';
 import { type AdminServer, createAdminServer } from '../../src/server/http/admin.ts';
 import { createAdminClient } from '../../src/server/http/client.ts';
 import { fakeService, STATUS } from '../../src/server/http/testing.ts';
-import { expect, Finding, type Target } from '../target.ts';
+import { Finding, type Target } from '../target.ts';
+import { ADMIN_KINDS, ADMIN_WORDS, askAdmin, ASKS as ADMIN_ASKS } from './admin-answer.ts';
+import { NEWS, REFUSED } from './admin-answer.ts';
 import { askStore, ASKS, LISTING, STORE_KINDS, STORE_SETTINGS, STORE_WORDS } from './s3-answer.ts';
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -124,30 +126,20 @@ function adminClientTarget(): Target {
   };
   const json = (value: unknown): string =>
     reply('200 OK', ['content-type: application/json'], JSON.stringify(value));
-  const news = JSON.stringify({ progress: { what: 'x', done: 1, total: 2 } });
-  const refused = JSON.stringify({ error: { kind: 'notFound', message: 'no such' } });
   return {
     name: 'admin-client',
-    // Whatever kind the answer names is passed on.
-    kinds: [
-      ...(['notFound', 'exists', 'invalid', 'corrupt', 'fenced', 'wrongKey', 'readOnly'] as const),
-      ...(['denied', 'unavailable', 'noSpace', 'aborted'] as const),
-    ],
-    words: [...HTTP_WORDS, '{"progress":', '"error":{"kind":', '"__proto__"', '}\n', '1e999'],
+    kinds: ADMIN_KINDS,
+    words: [...HTTP_WORDS, ...ADMIN_WORDS],
     seeds: () => [
       Uint8Array.of(0, ...encode(json(STATUS))),
       Uint8Array.of(1, ...encode(json({ volumes: [] }))),
-      Uint8Array.of(2, ...encode(reply('200 OK', [], `${news}\n${news}\n${refused}\n`))),
-      Uint8Array.of(3, ...encode(reply('404 X', [], refused))),
+      Uint8Array.of(2, ...encode(reply('200 OK', [], NEWS))),
+      Uint8Array.of(3, ...encode(reply('404 X', [], REFUSED))),
     ],
     async run(input) {
       folder ??= await open();
       parrot.answer = input.subarray(1);
-      const what = (input[0] ?? 0) % 4;
-      if (what === 0) expect((await client.status()).epoch >= 0, 'a status was checked');
-      else if (what === 1) await client.listVolumes();
-      else if (what === 2) await client.collect(() => {});
-      else await client.flush();
+      await askAdmin(client, (input[0] ?? 0) % ADMIN_ASKS);
     },
     async close() {
       if (folder === undefined) return;

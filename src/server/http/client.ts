@@ -23,7 +23,9 @@ import type {
 import { STATUS_OF_KIND } from './routes.ts';
 
 /** Replies are small; a bound keeps a wrong server from filling our memory. */
-const REPLY_BYTES_MAX = 16 * 1024 * 1024;
+const REPLY_CHARACTERS_MAX = 16 * 1024 * 1024;
+/** What a line of progress begins with. */
+const PROGRESS_START = '{"progress":';
 
 export interface AdminClient {
   status(): Promise<StatusReport>;
@@ -45,8 +47,20 @@ export interface AdminClient {
   upgrade(onProgress: OnProgress): Promise<UpgradeReport>;
 }
 
+interface Question {
+  readonly method: string;
+  readonly url: string;
+  readonly body: unknown;
+}
+
+/**
+ * Asks a server: `onText` gets the answer part by part, and may refuse it by throwing. Resolves
+ * with the status when the answer has ended.
+ */
+export type Ask = (question: Question, onText: (part: string) => void) => Promise<number>;
+
 /** Every call throws `unavailable` when no server runs at `path`. */
-export function createAdminClient(path: string): AdminClient {
+export function createAdminClient(path: string, ask: Ask = askAt(path)): AdminClient {
   async function call<T extends z.ZodType>(
     shape: T,
     method: string,
@@ -54,8 +68,13 @@ export function createAdminClient(path: string): AdminClient {
     body?: unknown,
     onProgress: OnProgress = () => {},
   ): Promise<z.output<T>> {
-    const { status, text } = await exchange(path, { method, url, body, onProgress });
-    const reply = parseReply(path, text);
+    const answer = new AnswerText(onProgress);
+    const status = await ask({ method, url, body }, (part) => {
+      answer.add(part);
+      if (answer.length > REPLY_CHARACTERS_MAX)
+        throw new StorageError('unavailable', `the reply of the server at ${path} is too long`);
+    });
+    const reply = parseReply(path, answer.text());
     // An error that came after news has no status of its own.
     if (status !== 200 || errorReport.safeParse(reply).success) {
       throw reportedError(path, status, reply);
@@ -90,54 +109,78 @@ export function createAdminClient(path: string): AdminClient {
   };
 }
 
-interface Reply {
-  readonly status: number;
-  readonly text: string;
-}
-
-interface Question {
-  readonly method: string;
-  readonly url: string;
-  readonly body: unknown;
-  readonly onProgress: OnProgress;
-}
-
-function exchange(path: string, { method, url, body, onProgress }: Question): Promise<Reply> {
-  const payload = body === undefined ? undefined : JSON.stringify(body);
-  const headers = payload === undefined ? {} : { 'content-type': 'application/json' };
-  return new Promise((resolve, reject) => {
-    // `agent: false`: one connection per call, so that nothing keeps a finished command alive.
-    const sent = request({ socketPath: path, method, path: url, headers, agent: false });
-    sent.once('error', (cause: NodeJS.ErrnoException) => reject(unreachableError(path, cause)));
-    sent.once('response', (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (part: string) => {
-        text = withoutProgress(text + part, onProgress);
-        if (text.length > REPLY_BYTES_MAX) response.destroy(new Error('the reply is too long'));
+function askAt(path: string): Ask {
+  return ({ method, url, body }, onText) => {
+    const payload = body === undefined ? undefined : JSON.stringify(body);
+    const headers = payload === undefined ? {} : { 'content-type': 'application/json' };
+    return new Promise((resolve, reject) => {
+      // `agent: false`: one connection per call, so that nothing keeps a finished command alive.
+      const sent = request({ socketPath: path, method, path: url, headers, agent: false });
+      sent.once('error', (cause: NodeJS.ErrnoException) => reject(unreachableError(path, cause)));
+      sent.once('response', (response) => {
+        response.setEncoding('utf8');
+        response.on('data', (part: string) => {
+          try {
+            onText(part);
+          } catch (error) {
+            reject(error);
+            response.destroy();
+          }
+        });
+        response.once('error', (cause) => reject(unreachableError(path, cause)));
+        response.once('end', () => resolve(response.statusCode ?? 0));
       });
-      response.once('error', (cause) => reject(unreachableError(path, cause)));
-      response.once('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      sent.end(payload);
     });
-    sent.end(payload);
-  });
+  };
 }
 
-/** Tells the progress that `text` begins with; what is left is the answer, as far as it is here. */
-function withoutProgress(text: string, onProgress: OnProgress): string {
-  let rest = text;
-  while (rest.startsWith('{"progress":') && rest.includes('\n')) {
-    const end = rest.indexOf('\n');
-    const told = progressOf(rest.slice(0, end));
-    // Not ours: it is refused with the answer.
-    if (told === undefined) break;
-    onProgress(told.what, told.done, told.total);
-    rest = rest.slice(end + 1);
+/**
+ * What a server says, part by part: tells the progress that it begins with, and keeps the rest. Each
+ * part is looked at once, however many there are.
+ */
+class AnswerText {
+  readonly #onProgress: OnProgress;
+  /** Of the line that has not ended yet; of all, once it is no progress any more. */
+  #parts: string[] = [];
+  #isProgress = true;
+  /** Characters that are kept. */
+  length = 0;
+
+  constructor(onProgress: OnProgress) {
+    this.#onProgress = onProgress;
   }
-  return rest;
+
+  add(part: string): void {
+    this.#parts.push(part);
+    this.length += part.length;
+    if (this.#isProgress && part.includes('\n')) this.#tell();
+  }
+
+  text(): string {
+    return this.#parts.join('');
+  }
+
+  #tell(): void {
+    const text = this.text();
+    let start = 0;
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', start)) {
+      const told = progressOf(text.slice(start, end));
+      // Not ours: it is refused with the answer.
+      if (told === undefined) {
+        this.#isProgress = false;
+        break;
+      }
+      this.#onProgress(told.what, told.done, told.total);
+      start = end + 1;
+    }
+    this.#parts = [text.slice(start)];
+    this.length = text.length - start;
+  }
 }
 
 function progressOf(line: string): ProgressReport['progress'] | undefined {
+  if (!line.startsWith(PROGRESS_START)) return undefined;
   try {
     return progressReport.safeParse(JSON.parse(line)).data?.progress;
   } catch {
