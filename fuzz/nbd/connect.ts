@@ -45,7 +45,7 @@ class TrackingPool extends BufferPool {
   }
 }
 
-/** Of what the server sent, kept for the next conversation. */
+/** Of what the server sent, kept for what comes after it. */
 const SENT_KEPT_BYTES = 4 * MIB;
 
 /** One growing buffer: replies are copied once. */
@@ -160,7 +160,7 @@ class Gate {
 }
 
 export interface Conversed {
-  /** What the server sent. Borrowed, until the next conversation begins. */
+  /** What the server sent. Borrowed, until another one begins. */
   readonly sent: Buffer;
   /** That were carried out, or refused with a reply. */
   readonly requests: number;

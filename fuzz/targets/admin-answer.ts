@@ -14,8 +14,21 @@ export const ADMIN_KINDS: readonly StorageErrorKind[] = [
 ];
 
 export const ADMIN_WORDS: readonly string[] = [
-  ...['{"progress":', '"error":{"kind":', '"__proto__":', '}\n', '1e999', '-1', 'null', '[', ']'],
-  ...['"name":', '"sizeBytes":', '"usedBytes":', '"createdUnixMs":', '"parent":', '\\ud800'],
+  '{"progress":',
+  '"error":{"kind":',
+  '"__proto__":',
+  '}\n',
+  '1e999',
+  '-1',
+  'null',
+  '[',
+  ']',
+  '"name":',
+  '"sizeBytes":',
+  '"usedBytes":',
+  '"createdUnixMs":',
+  '"parent":',
+  '\\ud800',
 ];
 
 const PROGRESS = JSON.stringify({ progress: { what: 'x', done: 1, total: 2 } });

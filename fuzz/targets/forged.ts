@@ -1,14 +1,8 @@
 // Objects that are sealed as they should be, with a content that nobody of ours would write: what a
 // bug of a writer could leave in the store. The input is the content, and the lies of the footers.
 
-import { ByteWriter } from '../../src/base/bytes.ts';
-import { createSeededRng, type Rng } from '../../src/base/rng.ts';
-import { sealEnvelope } from '../../src/codec/envelope.ts';
 import { FrameKind, sealedFrameBytesMax, sealFrame } from '../../src/codec/frame.ts';
 import { createInlineSealer } from '../../src/codec/sealer.ts';
-import { readBranchIndexAt } from '../../src/engine/branch-index.ts';
-import { openLease } from '../../src/engine/format/lease.ts';
-import { branchIndexName, leaseName } from '../../src/engine/format/names.ts';
 import { chunkKey, segmentKey } from '../../src/engine/format/keys.ts';
 import { encodeFence, forEachChunk, RECORD_FENCE } from '../../src/engine/format/records.ts';
 import { BlockBuilder } from '../../src/engine/table/block-builder.ts';
@@ -22,9 +16,7 @@ import { expect, type Target } from '../target.ts';
 import { logObject, openLog } from './sealed.ts';
 import { Arguments, noise, partOf, storeOf, testKeyring } from './support.ts';
 
-const keyring = testKeyring();
-/** One salt for all, so that their key is derived once. */
-const rng: Rng = { ...createSeededRng(6), bytes: (count) => noise(6, count) };
+const keyring = testKeyring('aes-256-gcm');
 
 /** u8 which claims are lies │ u32 record bytes │ u32 object bytes │ data │ record in plain */
 async function runLog(input: Uint8Array): Promise<void> {
@@ -48,9 +40,19 @@ const TABLE_SALT = noise(8, 16);
 const tableSeal = keyring.sealFor(TABLE_NAME, TABLE_SALT);
 const sealer = createInlineSealer();
 
+/** Frames that were sealed lately: most inputs differ in one part from those before. */
+const SEALED_MAX = 256;
+const sealedFrames = new Map<string, Uint8Array>();
+
 function sealed(kind: FrameKind, index: number, plain: Uint8Array): Uint8Array {
+  const id = `${kind} ${index} ${Buffer.from(plain).toString('latin1')}`;
+  const known = sealedFrames.get(id);
+  if (known !== undefined) return known;
   const target = new Uint8Array(sealedFrameBytesMax(plain.length));
-  return target.slice(0, sealFrame(tableSeal, kind, index, 'none', plain, target, 0));
+  const frame = target.slice(0, sealFrame(tableSeal, kind, index, 'none', plain, target, 0));
+  if (sealedFrames.size >= SEALED_MAX) sealedFrames.clear();
+  sealedFrames.set(id, frame);
+  return frame;
 }
 
 /** The sizes of the blocks as they are; without blocks, one that is not there. */
@@ -127,33 +129,6 @@ function tableSeed(lies: number): Uint8Array {
   return Uint8Array.from([lies, 19, 0, 0, 0, 0, ...filter, ...index, ...partOf(block), 0, 0]);
 }
 
-const LEASE_NAME = leaseName('0a0b0c0d0e0f', '1a1b', 3);
-
-function runLease(input: Uint8Array): void {
-  const identity = { magic: 'VARVERDR', version: 1, name: LEASE_NAME };
-  const object = sealEnvelope(keyring, rng, identity, input, 'none');
-  const lease = openLease(keyring, LEASE_NAME, object);
-  expect(Number.isSafeInteger(lease.manifest), 'a lease names a manifest');
-}
-
-function leaseSeed(): Uint8Array {
-  const out = new ByteWriter();
-  out.varint(77);
-  out.u8(1);
-  out.text('reader on host');
-  return out.finish();
-}
-
-async function runBranchIndex(input: Uint8Array): Promise<void> {
-  const name = branchIndexName(3);
-  const identity = { magic: 'VARVEBRX', version: 1, name };
-  const object = sealEnvelope(keyring, rng, identity, input, 'none');
-  const branches = await readBranchIndexAt(storeOf(object), keyring, 3, 'open');
-  for (const [branch, id] of branches) {
-    expect(typeof branch === 'string' && typeof id === 'string', 'names and ids are text');
-  }
-}
-
 export const targets: readonly Target[] = [
   {
     name: 'forged-log',
@@ -173,13 +148,5 @@ export const targets: readonly Target[] = [
     memoryBytes: 64 * 1024 * 1024,
     seeds: () => [0, 1, 2, 4, 8].map(tableSeed),
     run: runTable,
-  },
-  { name: 'forged-lease', kinds: ['corrupt'], seeds: () => [leaseSeed()], run: runLease },
-  {
-    name: 'forged-branch-index',
-    kinds: ['corrupt'],
-    seeds: () => [new TextEncoder().encode('[["main","0a0b0c0d0e0f"],["test","1a1b"]]')],
-    words: ['null', '{}', '[]', '["', '"],', '1', '"__proto__"', '"length"', '\\ud800'],
-    run: runBranchIndex,
   },
 ];

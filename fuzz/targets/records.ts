@@ -36,6 +36,8 @@ import {
   encodeDirectory,
   encodeRecord as encodeVolume,
 } from '../../src/volume/records.ts';
+import { decodeBranches, encodeBranches } from '../../src/engine/branch-index.ts';
+import { decodeLease, encodeLease } from '../../src/engine/format/lease.ts';
 import { expect, expectEqual, roundTrip, type Target } from '../target.ts';
 import { noise } from './support.ts';
 
@@ -167,6 +169,18 @@ function runVolumeRecord(input: Uint8Array): void {
   }
 }
 
+function runLease(input: Uint8Array): void {
+  const lease = roundTrip(input, (bytes) => decodeLease(bytes, 'lease'), encodeLease);
+  expect(Number.isSafeInteger(lease.manifest), 'a lease names a manifest');
+}
+
+function runBranchIndex(input: Uint8Array): void {
+  const decode = (bytes: Uint8Array): ReadonlyMap<string, string> => decodeBranches(bytes, 'index');
+  for (const [branch, id] of roundTrip(input, decode, encodeBranches)) {
+    expect(typeof branch === 'string' && typeof id === 'string', 'names and ids are text');
+  }
+}
+
 function encodeData1(): Uint8Array {
   const out = new ByteWriter();
   const { epoch, blocks, blocksPerFrame, frameLengths, chunks } = COMMIT;
@@ -209,5 +223,25 @@ export const targets: readonly Target[] = [
       Uint8Array.of(1, ...encodeVolume({ inode: 17, sizeBytes: 2 ** 40 })),
     ],
     run: runVolumeRecord,
+  },
+  {
+    name: 'lease',
+    kinds: ['corrupt'],
+    seeds: () => [encodeLease({ manifest: 77, log: true, holder: 'reader on host' })],
+    run: runLease,
+  },
+  {
+    name: 'branch-index',
+    kinds: ['corrupt'],
+    seeds: () => [
+      encodeBranches(
+        new Map([
+          ['main', '0a0b0c0d0e0f'],
+          ['test', '1a1b'],
+        ]),
+      ),
+    ],
+    words: ['null', '{}', '[]', '["', '"],', '1', '"__proto__"', '"length"', '\\ud800'],
+    run: runBranchIndex,
   },
 ];

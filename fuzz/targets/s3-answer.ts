@@ -19,12 +19,23 @@ import { expect, type Target } from '../target.ts';
 
 /** Refusals of a store that is asked `what`. */
 export const STORE_KINDS: readonly StorageErrorKind[] = [
-  ...(['unavailable', 'invalid', 'notFound', 'denied', 'exists', 'noSpace'] as const),
+  'unavailable',
+  'invalid',
+  'notFound',
+  'denied',
+  'exists',
+  'noSpace',
 ];
 
 export const STORE_WORDS: readonly string[] = [
-  ...['<Error><Code>', 'NoSuchKey', 'ExpiredToken', 'NoSuchBucket', '</Code></Error>'],
-  ...['x-amz-checksum-crc32: AAAAAA==', 'content-range: bytes 0-4/9', 'content-length: 5'],
+  '<Error><Code>',
+  'NoSuchKey',
+  'ExpiredToken',
+  'NoSuchBucket',
+  '</Code></Error>',
+  'x-amz-checksum-crc32: AAAAAA==',
+  'content-range: bytes 0-4/9',
+  'content-length: 5',
 ];
 
 export const STORE_SETTINGS = {

@@ -3,7 +3,7 @@
 
 import { createSeededRng } from '../../src/base/rng.ts';
 import { createKeyring, type Keyring } from '../../src/codec/keyring.ts';
-import type { ObjectSeal } from '../../src/codec/types.ts';
+import type { CipherName, ObjectSeal } from '../../src/codec/types.ts';
 import { resolveRange } from '../../src/objectstore/keys.ts';
 import type { ObjectStore } from '../../src/objectstore/object-store.ts';
 import { createMemoryStore } from '../../src/objectstore/memory.ts';
@@ -16,8 +16,7 @@ export const DATA_KEY = Uint8Array.from({ length: 32 }, (_, i) => i);
 const SEALS_MAX = 16;
 
 /** Derives the first keys once: that costs more than most decoders do. */
-export function testKeyring(): Keyring {
-  const cipher = 'chacha20-poly1305';
+export function testKeyring(cipher: CipherName = 'chacha20-poly1305'): Keyring {
   const keyring = createKeyring({ dataKey: DATA_KEY, storeId: STORE_ID, cipher });
   const seals = new Map<string, ObjectSeal>();
   return {

@@ -50,7 +50,12 @@ export async function readBranchIndexAt(
 }
 
 /** A JSON list of [name, id]. */
-function decodeBranches(plain: Uint8Array, what: string): ReadonlyMap<string, string> {
+export function encodeBranches(branches: ReadonlyMap<string, string>): Uint8Array {
+  return Buffer.from(JSON.stringify([...branches]));
+}
+
+/** `corrupt` for what `encodeBranches` does not make. */
+export function decodeBranches(plain: Uint8Array, what: string): ReadonlyMap<string, string> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(Buffer.from(plain).toString('utf8'));
@@ -77,7 +82,7 @@ export async function putBranchIndex(
   { number, branches }: BranchIndex,
 ): Promise<void> {
   const name = branchIndexName(number);
-  const plain = Buffer.from(JSON.stringify([...branches]));
+  const plain = encodeBranches(branches);
   const identity = { magic: INDEX_MAGIC, version: INDEX_VERSION, name };
   const sealed = sealEnvelope(keyring, rng, identity, plain, 'none');
   await store.putIfAbsent(name, [sealed], { cause: 'admin' });

@@ -30,16 +30,29 @@ export interface Lease {
 
 /** The object of a lease under `name`. */
 export function sealLease(keyring: Keyring, rng: Rng, name: string, lease: Lease): Uint8Array {
-  const out = new ByteWriter(64);
-  out.varint(lease.manifest);
-  out.u8(lease.log ? 1 : 0);
-  out.text(lease.holder);
-  return sealEnvelope(keyring, rng, { magic: MAGIC, version: VERSION, name }, out.view(), 'none');
+  const identity = { magic: MAGIC, version: VERSION, name };
+  return sealEnvelope(keyring, rng, identity, encodeLease(lease), 'none');
 }
 
 /** `corrupt` for anything but what `sealLease` made under that name. */
 export function openLease(keyring: Keyring, name: string, object: Uint8Array): Lease {
-  const plain = openEnvelope(keyring, { magic: MAGIC, versions: [VERSION], name }, object);
+  return decodeLease(
+    openEnvelope(keyring, { magic: MAGIC, versions: [VERSION], name }, object),
+    name,
+  );
+}
+
+/** What the envelope of a lease holds. */
+export function encodeLease(lease: Lease): Uint8Array {
+  const out = new ByteWriter(64);
+  out.varint(lease.manifest);
+  out.u8(lease.log ? 1 : 0);
+  out.text(lease.holder);
+  return out.finish();
+}
+
+/** `corrupt` for what `encodeLease` does not make. */
+export function decodeLease(plain: Uint8Array, name: string): Lease {
   const reader = new ByteReader(plain, name);
   const lease = { manifest: reader.varint(), log: reader.u8() !== 0, holder: reader.text() };
   reader.expectEnd();

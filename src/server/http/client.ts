@@ -136,7 +136,7 @@ function askAt(path: string): Ask {
 }
 
 /**
- * What a server says, part by part: tells the progress that it begins with, and keeps the rest. Each
+ * What a server says, part by part: tells the progress that it begins with, keeps the rest. Each
  * part is looked at once, however many there are.
  */
 class AnswerText {
