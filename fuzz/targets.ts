@@ -19,6 +19,7 @@ const s3Answer: Load = async () => (await import('./targets/s3-answer.ts')).targ
 const settings: Load = async () => (await import('./targets/settings.ts')).targets;
 const admin: Load = async () => (await import('./targets/admin.ts')).targets;
 const adminAnswer: Load = async () => (await import('./targets/admin-answer.ts')).targets;
+const adminHttp: Load = async () => (await import('./targets/admin-http.ts')).targets;
 const http: Load = async () => (await import('./targets/http.ts')).targets;
 const nbd: Load = async () => (await import('./targets/nbd.ts')).targets;
 
@@ -56,7 +57,7 @@ const LOADERS: Readonly<Record<string, Load>> = {
   'admin-route': admin,
   'admin-answer': adminAnswer,
   'admin-client': http,
-  'admin-http': http,
+  'admin-http': adminHttp,
   's3-http': http,
   'nbd-codec': nbd,
   'nbd-connection': nbd,

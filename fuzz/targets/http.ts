@@ -1,20 +1,19 @@
-// HTTP as it comes over a socket: the answers of an S3 server, the answers of an admin server, and
-// the requests to ours. Each input is what one connection says, as it is, and then it ends.
+// Whole stacks: the answers of an S3 server and of an admin server, as they come over a socket. Each
+// input is what one connection says, as it is, and then it ends.
 //
-// A socket costs a hundred times what a decoder does. The decoders behind have targets of their
-// own; here it is the way there that is looked at: framing, headers, lengths that lie.
+// A socket and a parser that is not ours cost a hundred times what a decoder does. The decoders
+// behind have targets of their own (s3-answer.ts, admin-answer.ts); here it is the way there that is
+// looked at: framing, headers, lengths that lie.
 
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type LogFields, silentLog } from '../../src/base/log.ts';
 import type { ObjectStore } from '../../src/objectstore/object-store.ts';
 import { createS3Store } from '../../src/objectstore/s3/s3-store.ts';
-import { type AdminServer, createAdminServer } from '../../src/server/http/admin.ts';
 import { createAdminClient } from '../../src/server/http/client.ts';
-import { fakeService, STATUS } from '../../src/server/http/testing.ts';
-import { Finding, type Target } from '../target.ts';
+import { STATUS } from '../../src/server/http/testing.ts';
+import type { Target } from '../target.ts';
 import { ADMIN_KINDS, ADMIN_WORDS, askAdmin, ASKS as ADMIN_ASKS } from './admin-answer.ts';
 import { NEWS, REFUSED } from './admin-answer.ts';
 import { askStore, ASKS, LISTING, STORE_KINDS, STORE_SETTINGS, STORE_WORDS } from './s3-answer.ts';
@@ -150,60 +149,4 @@ function adminClientTarget(): Target {
   };
 }
 
-function adminServerTarget(): Target {
-  let folder = '';
-  const bugs: unknown[] = [];
-  const note = (event: string, fields?: LogFields): void => {
-    const error = fields?.['error'];
-    const gone = error instanceof Error && 'code' in error && error.code === 'ECONNRESET';
-    // A client that leaves in the middle of a request is told nothing.
-    if (event === 'admin.request.failed' && !gone) bugs.push(fields);
-  };
-  let server: AdminServer | undefined;
-  const open = (): Promise<AdminServer> => {
-    folder = mkdtempSync(join(tmpdir(), 'varve-fuzz-'));
-    // A thread may not change the mask of its process; nobody else can enter a fresh folder.
-    process.umask = () => 0o077;
-    const log = { ...silentLog, error: note };
-    return createAdminServer({ service: fakeService(), log }, join(folder, 's'));
-  };
-  const request = (line: string, body = ''): Uint8Array =>
-    encode(`${line} HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
-  return {
-    name: 'admin-http',
-    kinds: [],
-    words: [...HTTP_WORDS, 'GET /status HTTP/1.1\r\n', 'POST /volumes ', 'host: x\r\n', '{"name":'],
-    memoryBytes: 64 * 1024 * 1024,
-    seeds: () => [
-      request('GET /status'),
-      request('POST /volumes', '{"name":"disk","sizeBytes":4096}'),
-      request('DELETE /volumes/d%20'),
-      request('POST /collection'),
-    ],
-    async run(input) {
-      server ??= await open();
-      await say(server.path, input);
-      if (bugs.length > 0)
-        throw new Finding(`an internal error: ${JSON.stringify(bugs.splice(0))}`);
-    },
-    async close() {
-      if (server === undefined) return;
-      await server.close();
-      rmSync(folder, { recursive: true });
-      server = undefined;
-    },
-  };
-}
-
-/** Resolves when the other side has ended the connection, too. */
-function say(path: string, bytes: Uint8Array): Promise<void> {
-  return new Promise((resolve) => {
-    const socket = connect({ path });
-    socket.on('error', () => {});
-    socket.once('close', () => resolve());
-    socket.resume();
-    socket.end(bytes);
-  });
-}
-
-export const targets: readonly Target[] = [s3Target(), adminClientTarget(), adminServerTarget()];
+export const targets: readonly Target[] = [s3Target(), adminClientTarget()];
