@@ -112,10 +112,14 @@ function runConfig(input: Uint8Array): void {
   }
 }
 
-/** `key=value` in lines; every value also goes to each parser alone. */
-function runFlags(input: Uint8Array): void {
+/**
+ * `key=value` in lines, each a flag and a message; every value also goes to each parser alone. That
+ * all together are refused is right, too.
+ */
+function runFlags(input: Uint8Array): number {
   const flags: Record<string, string | string[]> = {};
-  for (const line of new TextDecoder().decode(input).split('\n')) {
+  const lines = new TextDecoder().decode(input).split('\n');
+  for (const line of lines) {
     const cut = line.indexOf('=');
     const key = line.slice(0, Math.max(0, cut));
     const value = line.slice(cut + 1);
@@ -127,13 +131,16 @@ function runFlags(input: Uint8Array): void {
     else flags[key] = value;
   }
   try {
-    const { volumes } = resolveSettings(flags, undefined);
-    const asked = Array.isArray(flags['volumes']) ? flags['volumes'] : [];
-    const names = new Set(asked.map((one) => one.slice(0, one.lastIndexOf('='))));
-    expectEqual(volumes.length, names.size, 'the count of volumes that flags name');
+    attempt(() => {
+      const { volumes } = resolveSettings(flags, undefined);
+      const asked = Array.isArray(flags['volumes']) ? flags['volumes'] : [];
+      const names = new Set(asked.map((one) => one.slice(0, one.lastIndexOf('='))));
+      expectEqual(volumes.length, names.size, 'the count of volumes that flags name');
+    });
   } finally {
     expectNoPollution();
   }
+  return lines.length;
 }
 
 function attempt(work: () => void): void {
