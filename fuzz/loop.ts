@@ -135,9 +135,7 @@ export class Loop {
   }
 
   async #beginWith(given: readonly Uint8Array[]): Promise<void> {
-    // What a target's seeds open is needed, even if they are not.
-    const seeds = await this.target.seeds();
-    for (const input of given.length > 0 ? given : seeds) {
+    for (const input of given) {
       await this.#runBatch([input]);
       this.#keep(input);
     }

@@ -42,6 +42,8 @@ export async function runTarget(deps: SupervisorDeps, run: TargetRun): Promise<R
     return (await runPart(deps, run, undefined)).report;
   const guided = { ...run, budget: { seconds, messages: GUIDED_MESSAGES } };
   const first = await runPart(deps, guided, undefined);
+  // Given up.
+  if (first.corpus.length === 0) return first.report;
   const left = {
     seconds: seconds - first.report.seconds,
     messages: messages - first.report.messages,

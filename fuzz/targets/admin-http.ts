@@ -1,6 +1,6 @@
-// Requests to the admin server: bytes of a client, through node's parser, to the handler. Each input
-// is what one connection says, mostly several requests, and then it ends. The connection is in
-// memory: sockets are not ours, and cost ten times as much.
+// Requests to the admin server: bytes of a client, through node's parser, to the handler. Each
+// input is what one connection says, mostly several requests, and then it ends. The connection is
+// in memory: sockets are not ours, and cost ten times as much.
 //
 //   u8 which server: of the socket, over TCP without a token, with one │ bytes
 

@@ -1,9 +1,9 @@
-// Whole stacks: the answers of an S3 server and of an admin server, as they come over a socket. Each
-// input is what one connection says, as it is, and then it ends.
+// Whole stacks: the answers of an S3 server and of an admin server, as they come over a socket.
+// Each input is what one connection says, as it is, and then it ends.
 //
 // A socket and a parser that is not ours cost a hundred times what a decoder does. The decoders
-// behind have targets of their own (s3-answer.ts, admin-answer.ts); here it is the way there that is
-// looked at: framing, headers, lengths that lie.
+// behind have targets of their own (s3-answer.ts, admin-answer.ts); here it is the way there that
+// is looked at: framing, headers, lengths that lie.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';

@@ -173,6 +173,8 @@ function answerTarget(): Target {
   return {
     name: 's3-answer',
     kinds: STORE_KINDS,
+    // So far an announced length is believed.
+    memoryBytes: 17 * 1024 * 1024,
     words: [...STORE_WORDS, '!', '\n', '\n\n', '103\n\n', '206\n', '416\n', '412\n', '403\n'],
     seeds: () => [
       seed(0, 0, '200\ncontent-length: 5\nx-amz-checksum-crc32: NhCmhg==', 'hello'),

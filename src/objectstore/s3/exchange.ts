@@ -12,6 +12,12 @@ import type { Lane } from '../lanes.ts';
 
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
+/**
+ * A header is believed so far: memory for what is longer is taken as it comes. Few objects of ours
+ * are longer.
+ */
+const TRUSTED_BYTES_MAX = 16 * 1024 * 1024;
+
 export interface HttpRequest {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
   /** Path and query, strictly encoded. */
@@ -73,7 +79,7 @@ class Collector implements Dispatcher.DispatchHandler {
   #settled = false;
   #status = 0;
   #headers: ResponseHeaders = {};
-  /** The body as far as it came: exact when its length was announced, else growing. */
+  /** The body as far as it came: mostly as long as was announced, else growing. */
   #body = Buffer.alloc(0);
   #length = 0;
   #announced: number | undefined;
@@ -122,7 +128,7 @@ class Collector implements Dispatcher.DispatchHandler {
     }
     this.#announced = bytes;
     // Not from the shared pool: callers keep what they read, which must not pin unrelated memory.
-    this.#body = Buffer.allocUnsafeSlow(bytes);
+    this.#body = Buffer.allocUnsafeSlow(Math.min(bytes, TRUSTED_BYTES_MAX));
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -133,7 +139,8 @@ class Collector implements Dispatcher.DispatchHandler {
       return;
     }
     if (end > this.#body.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(end, this.#body.length * 2));
+      const doubled = Math.max(end, this.#body.length * 2);
+      const grown = Buffer.allocUnsafeSlow(Math.min(doubled, this.#announced ?? doubled));
       this.#body.copy(grown, 0, 0, this.#length);
       this.#body = grown;
     }
