@@ -67,7 +67,7 @@ export class Mutator {
   /** An owned input, made from `source`; `other` may lend it parts. */
   mutate(source: Uint8Array, other: Uint8Array): Uint8Array {
     this.#length = Math.min(source.length, this.#bytesMax);
-    this.#scratch.set(source.subarray(0, this.#length));
+    this.#scratch.set(source.length > this.#length ? source.subarray(0, this.#length) : source);
     let changes = 1;
     while (changes < 16 && this.#rng.float() < 0.5) changes *= 2;
     for (let i = 0; i < changes; i++) this.#change(other);
@@ -134,11 +134,11 @@ export class Mutator {
   /** Everything after `at + removed` moves; what no longer fits is lost. */
   #replace(at: number, removed: number, inserted: Uint8Array): void {
     const rest = Math.min(this.#length, at + removed);
-    const fits = inserted.subarray(0, this.#bytesMax - at);
-    const to = at + fits.length;
+    const room = this.#bytesMax - at;
+    const to = at + Math.min(inserted.length, room);
     const kept = Math.max(0, Math.min(this.#length - rest, this.#bytesMax - to));
-    this.#scratch.copyWithin(to, rest, rest + kept);
-    this.#scratch.set(fits, at);
+    if (to !== rest) this.#scratch.copyWithin(to, rest, rest + kept);
+    this.#scratch.set(inserted.length > room ? inserted.subarray(0, room) : inserted, at);
     this.#length = to + kept;
   }
 

@@ -21,7 +21,7 @@ export function createWatch(memory: SharedArrayBuffer): Watch {
   return {
     begin(input) {
       const length = Math.min(input.length, INPUT_BYTES_MAX);
-      bytes.set(input.subarray(0, length));
+      bytes.set(input.length > length ? input.subarray(0, length) : input);
       words[LENGTH] = length;
       words[COUNT]! += 1;
       Atomics.store(words, RUNNING, 1);
