@@ -37,10 +37,13 @@ export class MemoryGauge {
 
   collect(): void {
     this.#collect();
+    this.#collect();
   }
 
   /** After a collection: bytes grown past the limit since the first call. `ownBytes` is known. */
   growth(ownBytes: number): number {
+    // What lies outside of the heap is given back while the next collection begins.
+    this.#collect();
     this.#collect();
     const now = takenBytes() - ownBytes;
     this.#baseline ??= now;
