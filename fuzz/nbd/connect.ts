@@ -12,7 +12,11 @@ import { systemClock } from '../../src/base/system.ts';
 import { BufferPool } from '../../src/server/nbd/buffer-pool.ts';
 import { Connection } from '../../src/server/nbd/connection.ts';
 import { createCounters, type NbdCounters } from '../../src/server/nbd/counters.ts';
-import { IN_FLIGHT_REQUESTS_MAX, UNSENT_BYTES_MAX } from '../../src/server/nbd/limits.ts';
+import {
+  IN_FLIGHT_BYTES_MAX,
+  IN_FLIGHT_REQUESTS_MAX,
+  UNSENT_BYTES_MAX,
+} from '../../src/server/nbd/limits.ts';
 import type { Wire } from '../../src/server/nbd/wire.ts';
 import {
   createMemoryVolume,
@@ -211,7 +215,9 @@ async function converseOn(
   expect(volume.openHandles === 0, 'the handle is closed');
   expect(pool.outBytes === 0, `every buffer is back (${pool.outBytes} bytes are not)`);
   expect(gate.mostUnderWay <= IN_FLIGHT_REQUESTS_MAX, 'requests under way are bounded');
-  expect(world.mostUnsentBytes <= UNSENT_BYTES_MAX + REPLY_BYTES_MAX, 'unsent bytes are bounded');
+  const underWayBytesMax = Math.min(IN_FLIGHT_BYTES_MAX, gate.mostUnderWay * REPLY_BYTES_MAX);
+  const unsentBytesMax = UNSENT_BYTES_MAX + REPLY_BYTES_MAX + underWayBytesMax;
+  expect(world.mostUnsentBytes <= unsentBytesMax, 'unsent bytes are bounded');
   return { sent: sent.view(), requests: requestsOf(counters) };
 }
 

@@ -14,7 +14,8 @@ export const IN_FLIGHT_BYTES_MAX = 64 * MIB;
  */
 export const IN_FLIGHT_BYTES_TOTAL_MAX = 256 * MIB;
 /**
- * Reply bytes that the kernel has not taken yet. One more reply may be added just below the limit.
+ * Reply bytes that the kernel has not taken yet, past which no request is begun. The replies of
+ * those that are under way are added: IN_FLIGHT_BYTES_MAX at most, and one more.
  */
 export const UNSENT_BYTES_MAX = 1 * MIB;
 
