@@ -124,7 +124,7 @@ export class Loop {
           await this.#again(() => this.#keepNew(coverage, batch));
         else if (!isTimed || clock.monotonicMs() - beganMs < BATCH_MS_MAX)
           size = Math.min(BATCH_MAX, size * 2);
-        this.#checkGrowth();
+        await this.#checkGrowth();
       }
     } finally {
       this.#coverage?.stop();
@@ -268,10 +268,10 @@ export class Loop {
     }
   }
 
-  #checkGrowth(): void {
+  async #checkGrowth(): Promise<void> {
     if (this.report.messages < this.#nextGrowthCheck) return;
     this.#nextGrowthCheck = this.report.messages + GROWTH_EVERY_MESSAGES;
-    const grown = this.#memory.growth(this.#corpusBytes);
+    const grown = await this.#memory.growth(this.#corpusBytes);
     if (grown === 0 || this.#found.has('growth')) return;
     this.#found.add('growth');
     this.report.failures += 1;
