@@ -48,7 +48,8 @@ test('fsck finds a sound store sound beside its server, and damage with exit cod
   assert.match(await at.must('fsck', ...STORE), /0 errors/, 'lengths are right');
   const deep = await at.box.run(['fsck', ...STORE, '--deep', '--branch', 'main', '--json']);
   assert.equal(deep.code, 5);
-  assert.match(deep.stderr, /^varve: \d+ errors? found: /);
+  // On a slow machine what it is doing is said before.
+  assert.match(deep.stderr, /^varve: \d+ errors? found: /m);
   const errors = (JSON.parse(deep.stdout) as { errors: { kind: string; object: string }[] }).errors;
   assert.equal(errors[0]?.kind, 'damaged');
   assert.ok(log!.endsWith(errors[0].object));
