@@ -105,8 +105,11 @@ test('with --reconnect never a device fails with its server, and is attached ane
   }
 });
 
+/** A restart takes longer than a few seconds on a slow machine; the crash is waited for as long. */
+const PATIENCE_SECONDS = '20';
+
 test('a device survives a restart of its server under load, and not a crash', async () => {
-  const device = await attach('--patience', '3');
+  const device = await attach('--patience', PATIENCE_SECONDS);
   try {
     const job = ['--name=v', '--rw=randwrite', '--bs=4k', '--size=8M', '--randseed=5'];
     const check = ['--verify=crc32c', '--verify_fatal=1'];
@@ -119,7 +122,7 @@ test('a device survives a restart of its server under load, and not a crash', as
     assert.equal(code, 0);
     const next = await at.box.serve([...STORE, '--nbd', 'unix:nbd.sock']);
     await writing;
-    assert.equal(await attach('--patience', '3'), device);
+    assert.equal(await attach('--patience', PATIENCE_SECONDS), device);
 
     await next.stop('SIGKILL');
     await at.box.serve([...STORE, '--nbd', 'unix:nbd.sock']);
