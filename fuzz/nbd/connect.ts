@@ -10,11 +10,14 @@ import type { Log } from '../../src/base/log.ts';
 import type { Rng } from '../../src/base/rng.ts';
 import { systemClock } from '../../src/base/system.ts';
 import { BufferPool } from '../../src/server/nbd/buffer-pool.ts';
+import { ByteBudget } from '../../src/server/nbd/byte-budget.ts';
 import { Connection } from '../../src/server/nbd/connection.ts';
 import { createCounters, type NbdCounters } from '../../src/server/nbd/counters.ts';
 import {
-  IN_FLIGHT_BYTES_MAX,
+  CONNECTION_BYTES_MAX,
   IN_FLIGHT_REQUESTS_MAX,
+  SHARED_BYTES_MAX,
+  SLAB_BYTES,
   UNSENT_BYTES_MAX,
 } from '../../src/server/nbd/limits.ts';
 import type { Wire } from '../../src/server/nbd/wire.ts';
@@ -28,8 +31,6 @@ import { expect } from '../target.ts';
 import { chance, pick, upTo, VOLUME_BYTES } from './generate.ts';
 
 const MIB = 1024 * 1024;
-/** The largest reply there can be: a whole volume, its header, and what was packed beside it. */
-const REPLY_BYTES_MAX = VOLUME_BYTES + MIB;
 const POOL_BYTES = 8 * MIB;
 /** Turns that a connection may take to end once its input has; each settles all that waits. */
 const TURNS_MAX = 20_000;
@@ -202,9 +203,12 @@ async function converseOn(
   const log: Log = { debug: note, info: note, warn: note, error: note };
   const world = createWorld(sent);
   const counters = createCounters();
+  // Often so little that requests wait for it.
+  const budget = new ByteBudget(pick(rng, [1, MIB, SHARED_BYTES_MAX]), systemClock);
   const deps = {
     directory: memoryDirectory([volume]),
     pool,
+    budget,
     counters,
     clock: { ...systemClock, after: () => () => {} },
     log,
@@ -215,9 +219,10 @@ async function converseOn(
   expect(volume.openHandles === 0, 'the handle is closed');
   expect(pool.outBytes === 0, `every buffer is back (${pool.outBytes} bytes are not)`);
   expect(gate.mostUnderWay <= IN_FLIGHT_REQUESTS_MAX, 'requests under way are bounded');
-  const underWayBytesMax = Math.min(IN_FLIGHT_BYTES_MAX, gate.mostUnderWay * REPLY_BYTES_MAX);
-  const unsentBytesMax = UNSENT_BYTES_MAX + REPLY_BYTES_MAX + underWayBytesMax;
+  // Short replies need no room of their own: up to a limit in one turn, and those under way.
+  const unsentBytesMax = CONNECTION_BYTES_MAX + UNSENT_BYTES_MAX + 2 * SLAB_BYTES;
   expect(world.mostUnsentBytes <= unsentBytesMax, 'unsent bytes are bounded');
+  expect(budget.bytes === 0, 'the others have all of the memory back');
   return { sent: sent.view(), requests: requestsOf(counters) };
 }
 

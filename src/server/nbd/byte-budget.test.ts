@@ -1,37 +1,70 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ByteBudget } from './byte-budget.ts';
+import { createHandClock } from '../../../test/support/hand-clock.ts';
+import { systemClock } from '../../base/system.ts';
+import { ByteBudget, type Holder } from './byte-budget.ts';
+import { STALLED_MS } from './limits.ts';
 
 const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const holder: Holder = { stalled: () => false, evict: assert.fail };
 
 test('those who wait are woken in turn, as far as there is room', async () => {
-  const budget = new ByteBudget(10);
+  const budget = new ByteBudget(10, systemClock);
   const woken: string[] = [];
-  budget.add(12);
+  let bytes = 0;
+  const hold = (after: number): void => {
+    budget.change(holder, bytes, after);
+    bytes = after;
+  };
+  hold(12);
   for (const name of ['a', 'b', 'c']) {
     budget.whenFree(() => {
       woken.push(name);
-      budget.add(10);
+      hold(bytes + 10);
     });
   }
-  budget.remove(2);
+  hold(10);
   await tick();
   assert.deepEqual(woken, [], 'it is full still');
-  budget.remove(1);
+  hold(9);
   await tick();
   assert.deepEqual(woken, ['a']);
-  budget.remove(10);
+  hold(9);
   await tick();
   assert.deepEqual(woken, ['a', 'b']);
 });
 
 test('whoever is forgotten is not woken', async () => {
-  const budget = new ByteBudget(1);
-  budget.add(1);
+  const budget = new ByteBudget(1, systemClock);
+  budget.change(holder, 0, 1);
   const wake = (): void => assert.fail('it is gone');
   budget.whenFree(wake);
   budget.forget(wake);
-  budget.remove(1);
+  budget.change(holder, 1, 0);
   await tick();
   assert.equal(budget.full, false);
+});
+
+test('while somebody waits, those who hold something are looked at, and nobody else', () => {
+  const clock = createHandClock();
+  const budget = new ByteBudget(1, clock);
+  const evicted: string[] = [];
+  const lazy = (name: string): Holder => ({
+    stalled: () => true,
+    evict: () => void evicted.push(name),
+  });
+  const [gone, there] = [lazy('gone'), lazy('there')];
+  budget.change(gone, 0, 5);
+  budget.change(gone, 5, 0);
+  budget.change(there, 0, 5);
+  assert.equal(clock.timers, 0, 'nobody waits');
+  const wake = (): void => {};
+  budget.whenFree(wake);
+  budget.whenFree(wake);
+  assert.equal(clock.timers, 1, 'one look at a time');
+  clock.pass(STALLED_MS);
+  assert.deepEqual(evicted, ['there']);
+  budget.forget(wake);
+  clock.pass(STALLED_MS);
+  assert.equal(clock.timers, 0, 'nobody waits any more');
 });

@@ -14,9 +14,10 @@ import { silentLog } from '../../base/log.ts';
 import { systemClock } from '../../base/system.ts';
 import { COMMAND, OPTION } from '../../proto/nbd/constants.ts';
 import { BufferPool } from './buffer-pool.ts';
+import { ByteBudget } from './byte-budget.ts';
 import { Connection } from './connection.ts';
 import { createCounters } from './counters.ts';
-import { IN_FLIGHT_REQUESTS_MAX } from './limits.ts';
+import { IN_FLIGHT_REQUESTS_MAX, SHARED_BYTES_MAX } from './limits.ts';
 
 const MIB = 1024 * 1024;
 
@@ -47,6 +48,7 @@ function createWorld(): World {
     {
       directory: memoryDirectory([volume]),
       pool: new BufferPool(MIB),
+      budget: new ByteBudget(SHARED_BYTES_MAX, systemClock),
       counters: createCounters(),
       clock: { ...systemClock, after: () => nothing },
       log: silentLog,

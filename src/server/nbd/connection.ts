@@ -10,12 +10,13 @@
 //   read.
 // - Replies of one `receive` leave in one batch at its end; replies of promises in one batch per
 //   tick.
-// - The device is closed when the connection is over and its last call has settled. `done` then
-//   resolves.
+// - The device is closed when the connection is over and its last call has settled; then `done`.
 
 import { assert } from '../../base/assert.ts';
 import type { Clock } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
+import type { ByteBudget } from './byte-budget.ts';
+import { ConnectionMemory } from './connection-memory.ts';
 import { HeldInput } from './held-input.ts';
 import { LINGER_MS, UNSENT_BYTES_MAX } from './limits.ts';
 import type { PhaseHost } from './phase.ts';
@@ -26,6 +27,8 @@ import type { Wire } from './wire.ts';
 
 export interface ConnectionDeps extends PhasesDeps {
   readonly clock: Clock;
+  /** What the connections share. */
+  readonly budget: ByteBudget;
 }
 
 export interface ConnectionSettings {
@@ -63,10 +66,12 @@ export class Connection implements PhaseHost {
     this.#deps = deps;
     this.#wire = wire;
     const progress = (): void => this.#progress();
-    this.#stream = new ReplyStream(wire, deps.pool, progress);
+    const memory = new ConnectionMemory(deps.budget, this);
+    this.#stream = new ReplyStream(wire, deps.pool, memory, progress);
     this.#held = new HeldInput(wire, deps.budget, progress);
     this.#phases = new Phases(deps, {
       stream: this.#stream,
+      memory,
       host: this,
       onSettled: () => this.#settled(),
       session: resumed?.session,
@@ -120,21 +125,19 @@ export class Connection implements PhaseHost {
     }
     this.#consume(chunk);
     this.#stream.flush();
-    this.#endWhenIdle();
-    this.#restWhenIdle();
+    this.#whenIdle();
   }
 
   /** The client will send nothing more. What is held was sent before: it is still answered. */
   receiveEnd(): void {
-    if (!this.#held.empty) this.#endOfInput = true;
-    else this.finish();
-    this.#endWhenIdle();
+    if (this.#held.empty) this.hangUp();
+    else this.#endOfInput = true;
   }
 
   /** Refuses what is new, answers what is under way, closes. */
   stop(): void {
     this.#phases.stop();
-    this.#endWhenIdle();
+    this.#progress();
   }
 
   /**
@@ -145,7 +148,7 @@ export class Connection implements PhaseHost {
     const { transmission } = this.#phases;
     assert(transmission !== undefined, 'what is frozen is past the handshake');
     transmission.freeze();
-    this.#restWhenIdle();
+    this.#whenIdle();
     const rest = this.#rest.promise.then(() => this.#atRest);
     return Promise.race([rest, this.done.then(() => false)]);
   }
@@ -164,7 +167,7 @@ export class Connection implements PhaseHost {
   /** Answers what was begun, drops what was not, closes. */
   hangUp(): void {
     this.finish();
-    this.#endWhenIdle();
+    this.#whenIdle();
   }
 
   destroy(): void {
@@ -248,8 +251,7 @@ export class Connection implements PhaseHost {
     }
     this.#held.awaitBudget();
     this.#stream.flush();
-    this.#endWhenIdle();
-    this.#restWhenIdle();
+    this.#whenIdle();
     this.#lingerWhenSent();
     this.#closeWhenIdle();
   }
@@ -265,11 +267,9 @@ export class Connection implements PhaseHost {
     );
   }
 
-  #restWhenIdle(): void {
+  /** Nothing may be under way any more: it is at rest, or comes to its end. */
+  #whenIdle(): void {
     if (this.#atRest) this.#rest.resolve();
-  }
-
-  #endWhenIdle(): void {
     const { stopping, current } = this.#phases;
     const leaving = this.#state === 'finishing' || (this.#state === 'open' && stopping);
     if (!leaving || !current.idle || this.#flushScheduled || !this.#held.empty) return;

@@ -27,9 +27,9 @@ import { isStorageError, messageOf } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Extent, Maybe } from '../../volume/block-device.ts';
 import type { BufferPool } from './buffer-pool.ts';
-import type { ByteBudget } from './byte-budget.ts';
+import type { ConnectionMemory } from './connection-memory.ts';
 import type { NbdCounters } from './counters.ts';
-import { EXTENTS_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_REQUESTS_MAX } from './limits.ts';
+import { EXTENTS_MAX, IN_FLIGHT_REQUESTS_MAX } from './limits.ts';
 import { Reader } from './reader.ts';
 import type { ReplyStream } from './reply-stream.ts';
 import { ALLOCATION_CONTEXT_ID } from './session.ts';
@@ -40,8 +40,7 @@ export interface ExecutorDeps {
   readonly pool: BufferPool;
   readonly counters: NbdCounters;
   readonly log: Log;
-  /** Payload in flight of all connections. Absent: only this one's own is limited. */
-  readonly budget?: ByteBudget | undefined;
+  readonly memory: ConnectionMemory;
   /** Called after a request that was in flight has been answered. */
   readonly onSettled: () => void;
 }
@@ -53,12 +52,11 @@ export class Executor {
   readonly #counters: NbdCounters;
   readonly #log: Log;
   readonly #onSettled: () => void;
-  readonly #budget: ByteBudget | undefined;
+  readonly #memory: ConnectionMemory;
   readonly #extended: boolean;
   readonly #reader: Reader;
   readonly #loggedKinds = new Set<string>();
   #inFlight = 0;
-  #inFlightBytes = 0;
 
   constructor(deps: ExecutorDeps, session: Session) {
     this.#session = session;
@@ -67,7 +65,7 @@ export class Executor {
     this.#counters = deps.counters;
     this.#log = deps.log;
     this.#onSettled = deps.onSettled;
-    this.#budget = deps.budget;
+    this.#memory = deps.memory;
     this.#extended = session.mode === 'extended';
     this.#reader = new Reader(session, deps.stream, deps.pool);
   }
@@ -78,11 +76,7 @@ export class Executor {
 
   /** True when no further request may start. */
   get full(): boolean {
-    return (
-      this.#inFlight >= IN_FLIGHT_REQUESTS_MAX ||
-      this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX ||
-      this.#budget?.full === true
-    );
+    return this.#inFlight >= IN_FLIGHT_REQUESTS_MAX;
   }
 
   /**
@@ -102,8 +96,16 @@ export class Executor {
       if (pooled !== undefined) this.#pool.give(pooled);
       return;
     }
-    const bytes = payload?.length ?? (request.type === COMMAND.read ? request.length : 0);
+    const bytes = this.bytesOf(request, payload?.length ?? 0);
     void this.#track(copyRequest(request), work, bytes, pooled);
+  }
+
+  /** What a request holds until it is answered, with a payload of `payloadBytes`. */
+  bytesOf({ type, flags, length }: NbdRequest, payloadBytes: number): number {
+    if (type === COMMAND.read) return length;
+    if (type !== COMMAND.blockStatus) return payloadBytes;
+    const one = (flags & COMMAND_FLAG.reqOne) !== 0;
+    return payloadBytes + blockStatusBytes(this.#extended, one ? 1 : EXTENTS_MAX);
   }
 
   /** Runs BLOCK_STATUS for a range that may differ from the header's length. */
@@ -217,8 +219,7 @@ export class Executor {
     pooled: Buffer | undefined,
   ): Promise<void> {
     this.#inFlight += 1;
-    this.#inFlightBytes += bytes;
-    this.#budget?.add(bytes);
+    this.#memory.forDevice(bytes);
     try {
       await work;
     } catch (error) {
@@ -226,8 +227,7 @@ export class Executor {
     }
     if (pooled !== undefined) this.#pool.give(pooled);
     this.#inFlight -= 1;
-    this.#inFlightBytes -= bytes;
-    this.#budget?.remove(bytes);
+    this.#memory.forDevice(-bytes);
     this.#onSettled();
   }
 

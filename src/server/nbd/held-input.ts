@@ -6,13 +6,13 @@ import type { Wire } from './wire.ts';
 
 export class HeldInput {
   readonly #wire: Wire;
-  readonly #budget: ByteBudget | undefined;
+  readonly #budget: ByteBudget;
   readonly #wake: () => void;
   #chunks: Buffer[] = [];
   #paused = false;
 
   /** `wake` is called when other connections have freed some of a budget that was full. */
-  constructor(wire: Wire, budget: ByteBudget | undefined, wake: () => void) {
+  constructor(wire: Wire, budget: ByteBudget, wake: () => void) {
     this.#wire = wire;
     this.#budget = budget;
     this.#wake = wake;
@@ -49,9 +49,9 @@ export class HeldInput {
     this.awaitBudget();
   }
 
-  /** What holds this one may be the others' payloads: whoever frees them wakes it. */
+  /** What holds this one may be the others' memory: whoever frees some wakes it. */
   awaitBudget(): void {
-    if (this.#paused && this.#budget?.full === true) this.#budget.whenFree(this.#wake);
+    if (this.#paused && this.#budget.full) this.#budget.whenFree(this.#wake);
   }
 
   resume(): void {
@@ -71,6 +71,6 @@ export class HeldInput {
   /** Nothing will be consumed any more. */
   close(): void {
     this.drop();
-    this.#budget?.forget(this.#wake);
+    this.#budget.forget(this.#wake);
   }
 }

@@ -6,17 +6,25 @@ const MIB = 1024 * KIB;
 
 /** Requests that wait for the device at one time. Clients rarely send more than 128 at once. */
 export const IN_FLIGHT_REQUESTS_MAX = 256;
-/** Payload of those requests. One more payload (32 MiB) may be admitted just below the limit. */
-export const IN_FLIGHT_BYTES_MAX = 64 * MIB;
 /**
- * The same payload, of all connections together: many clients must not add up to all memory. One
- * payload may be admitted just below it.
+ * What a connection holds: payloads that are coming in, payloads and read buffers of requests under
+ * way, replies that the kernel has not taken. A request that would go past it waits. Replies
+ * without data may go past it by UNSENT_BYTES_MAX.
  */
-export const IN_FLIGHT_BYTES_TOTAL_MAX = 256 * MIB;
+export const CONNECTION_BYTES_MAX = 64 * MIB;
+/** So much of it is the connection's own, whatever the others hold. */
+export const CONNECTION_OWN_BYTES = 1 * MIB;
 /**
- * Reply bytes that the kernel has not taken yet, past which no request is begun. The replies of
- * those that are under way are added: IN_FLIGHT_BYTES_MAX at most, and one more.
+ * What all connections together hold past their own: many clients must not add up to all memory.
+ * One payload (32 MiB) may be admitted just below it.
  */
+export const SHARED_BYTES_MAX = 256 * MIB;
+/**
+ * While others wait for shared memory, a client that holds some must take a reply or send a part of
+ * a payload in such a time, or twice it; else it is dropped.
+ */
+export const STALLED_MS = 30_000;
+/** Reply bytes that the kernel has not taken yet, past which no request is begun. */
 export const UNSENT_BYTES_MAX = 1 * MIB;
 
 /** A payload past this is an attack or a lost frame; up to this it is read, dropped and refused. */

@@ -9,7 +9,7 @@ import { assert } from '../../base/assert.ts';
 import type { Log } from '../../base/log.ts';
 import type { BlockDevice, BlockDeviceDirectory } from '../../volume/block-device.ts';
 import type { BufferPool } from './buffer-pool.ts';
-import type { ByteBudget } from './byte-budget.ts';
+import type { ConnectionMemory } from './connection-memory.ts';
 import type { NbdCounters } from './counters.ts';
 import { Executor } from './executor.ts';
 import { Handshake, type HandshakeTls } from './handshake.ts';
@@ -24,14 +24,13 @@ export interface PhasesDeps {
   readonly pool: BufferPool;
   readonly counters: NbdCounters;
   readonly log: Log;
-  /** Payload in flight of all connections. */
-  readonly budget?: ByteBudget | undefined;
   /** Absent: no TLS. Without TLS the client sees `directory`. */
   readonly security?: ConnectionSecurity | undefined;
 }
 
 export interface PhasesParts {
   readonly stream: ReplyStream;
+  readonly memory: ConnectionMemory;
   readonly host: PhaseHost;
   /** Hears of each request that waited for the device. */
   readonly onSettled: () => void;
@@ -42,6 +41,7 @@ export interface PhasesParts {
 export class Phases {
   readonly #deps: PhasesDeps;
   readonly #stream: ReplyStream;
+  readonly #memory: ConnectionMemory;
   readonly #host: PhaseHost;
   readonly #onSettled: () => void;
   #current: Phase;
@@ -53,9 +53,11 @@ export class Phases {
   #secure = false;
 
   /** The greeting of a handshake is in the stream afterwards. */
-  constructor(deps: PhasesDeps, { stream, host, onSettled, session }: PhasesParts) {
+  constructor(deps: PhasesDeps, parts: PhasesParts) {
+    const { stream, memory, host, onSettled, session } = parts;
     this.#deps = deps;
     this.#stream = stream;
+    this.#memory = memory;
     this.#host = host;
     this.#onSettled = onSettled;
     const handshake = this.#handshake(deps.directory, deps.security?.mode ?? 'off');
@@ -101,14 +103,15 @@ export class Phases {
   }
 
   enterTransmission(session: Session): void {
-    const { pool, counters, log, budget } = this.#deps;
+    const { pool, counters, log } = this.#deps;
+    const memory = this.#memory;
     this.#current.close();
     this.#device = session.device;
     const executor = new Executor(
-      { stream: this.#stream, pool, counters, log, budget, onSettled: this.#onSettled },
+      { stream: this.#stream, memory, pool, counters, log, onSettled: this.#onSettled },
       session,
     );
-    const phase = new Transmission({ session, executor, pool, host: this.#host });
+    const phase = new Transmission({ session, executor, memory, pool, host: this.#host });
     this.#current = phase;
     this.#transmission = { session, phase };
   }

@@ -3,8 +3,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { systemClock } from '../../base/system.ts';
 import { BufferPool } from './buffer-pool.ts';
-import { SLAB_BYTES } from './limits.ts';
+import { ByteBudget } from './byte-budget.ts';
+import { ConnectionMemory } from './connection-memory.ts';
+import { SHARED_BYTES_MAX, SLAB_BYTES } from './limits.ts';
 import { ReplyStream } from './reply-stream.ts';
 import type { Region } from './reply-stream.ts';
 import type { Wire } from './wire.ts';
@@ -55,6 +58,11 @@ function createRecorder(): Recorder {
   };
 }
 
+function createMemory(): ConnectionMemory {
+  const budget = new ByteBudget(SHARED_BYTES_MAX, systemClock);
+  return new ConnectionMemory(budget, { fail: assert.fail });
+}
+
 const step = fc.oneof(
   fc.record({ kind: fc.constant('packed' as const), bytes: fc.integer({ min: 1, max: 90_000 }) }),
   fc.record({ kind: fc.constant('detached' as const), bytes: fc.integer({ min: 1, max: 90_000 }) }),
@@ -70,7 +78,8 @@ test('replies arrive whole, in the order they were finished; all buffers come ho
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const pool = new CountingPool(SLAB_BYTES * 4);
       const recorder = createRecorder();
-      const stream = new ReplyStream(recorder.wire, pool, () => {});
+      const memory = createMemory();
+      const stream = new ReplyStream(recorder.wire, pool, memory, () => {});
       const expected: Buffer[] = [];
       const regions: { region: Region; bytes: number; mark: number }[] = [];
       steps.forEach(({ kind, bytes }, i) => {
@@ -95,11 +104,13 @@ test('replies arrive whole, in the order they were finished; all buffers come ho
           stream.attach(region.region, start + region.bytes);
           expected.push(Buffer.alloc(region.bytes, region.mark));
         } else if (region !== undefined) stream.drop(region.region);
+        assert.equal(memory.bytes, stream.unsentBytes);
       });
       for (const { region } of regions) stream.drop(region);
       stream.flush();
       recorder.settle();
       assert.equal(stream.unsentBytes, 0);
+      assert.equal(memory.bytes, 0);
       assert.ok(Buffer.concat(recorder.received).equals(Buffer.concat(expected)));
       stream.close();
       assert.equal(pool.out, 0, 'every slab is back in the pool');
@@ -110,7 +121,7 @@ test('replies arrive whole, in the order they were finished; all buffers come ho
 
 test('whenSent waits for everything before it, and unsentBytes counts what waits', () => {
   const recorder = createRecorder();
-  const stream = new ReplyStream(recorder.wire, new BufferPool(0), () => {});
+  const stream = new ReplyStream(recorder.wire, new BufferPool(0), createMemory(), () => {});
   let sent = false;
   stream.append(Buffer.alloc(10));
   stream.sendOwn(Buffer.alloc(1000));

@@ -14,6 +14,7 @@
 
 import { assert } from '../../base/assert.ts';
 import type { BufferPool } from './buffer-pool.ts';
+import type { ConnectionMemory } from './connection-memory.ts';
 import { SLAB_BYTES } from './limits.ts';
 import type { Wire } from './wire.ts';
 
@@ -35,6 +36,7 @@ type Release = () => void;
 export class ReplyStream {
   readonly #wire: Wire;
   readonly #pool: BufferPool;
+  readonly #memory: ConnectionMemory;
   readonly #onSent: () => void;
   #slab: Slab;
   #start = 0;
@@ -47,9 +49,10 @@ export class ReplyStream {
   #closed = false;
 
   /** `onSent` is called whenever the wire has taken bytes. */
-  constructor(wire: Wire, pool: BufferPool, onSent: () => void) {
+  constructor(wire: Wire, pool: BufferPool, memory: ConnectionMemory, onSent: () => void) {
     this.#wire = wire;
     this.#pool = pool;
+    this.#memory = memory;
     this.#onSent = onSent;
     this.#slab = this.#newSlab();
   }
@@ -111,6 +114,7 @@ export class ReplyStream {
   #push(chunk: Uint8Array): void {
     this.#chunks.push(chunk);
     this.#queuedBytes += chunk.length;
+    this.#memory.forClient(chunk.length);
   }
 
   #seal(): void {
@@ -176,6 +180,7 @@ export class ReplyStream {
 
   #sent(bytes: number, slabs: readonly Slab[], releases: readonly Release[]): void {
     this.#unsentBytes -= bytes;
+    this.#memory.forClient(-bytes);
     for (const slab of slabs) this.#unreference(slab);
     for (const release of releases) release();
     // The batch is out and the slab is ours alone: start over in memory that the CPU still has

@@ -15,7 +15,7 @@ import { ByteBudget } from './byte-budget.ts';
 import { Connection } from './connection.ts';
 import { createCounters } from './counters.ts';
 import type { NbdCounters } from './counters.ts';
-import { IN_FLIGHT_BYTES_TOTAL_MAX, POOL_FREE_BYTES_MAX } from './limits.ts';
+import { POOL_FREE_BYTES_MAX, SHARED_BYTES_MAX } from './limits.ts';
 import {
   adoptListener,
   closeButKeepFile,
@@ -46,8 +46,8 @@ export interface NbdServerSettings {
   readonly access?: AccessTable | undefined;
   /** Connections at one time; a further one is closed at once. */
   readonly connectionsMax: number;
-  /** Payload in flight of all connections; past it their sockets are not read. */
-  readonly inFlightBytesTotalMax: number;
+  /** What all connections hold past their own share; past it their sockets are not read. */
+  readonly sharedBytesMax: number;
   /** How long a client may take for the handshake. */
   readonly handshakeMs: number;
   /** How long `stop` waits for clients to take their replies before it cuts them off. */
@@ -59,7 +59,7 @@ export interface NbdServerSettings {
 /** For spreading beside `addresses`. */
 export const NBD_SERVER_DEFAULTS: Omit<NbdServerSettings, 'addresses'> = {
   connectionsMax: 128,
-  inFlightBytesTotalMax: IN_FLIGHT_BYTES_TOTAL_MAX,
+  sharedBytesMax: SHARED_BYTES_MAX,
   handshakeMs: 30_000,
   stopMs: 10_000,
 };
@@ -95,7 +95,7 @@ export async function startNbdServer(
 ): Promise<NbdServer> {
   const counters = createCounters();
   const pool = new BufferPool(POOL_FREE_BYTES_MAX);
-  const budget = new ByteBudget(settings.inFlightBytesTotalMax);
+  const budget = new ByteBudget(settings.sharedBytesMax, clock);
   const connections = new Map<Connection, Socket>();
   let stopping: Promise<void> | undefined;
 

@@ -6,6 +6,8 @@
 //                  → payload in parts → collect ─────┤
 //          → other commands ─────────────────────────┘
 //
+// A request that there is no memory for is left in the stream, header and all, until there is.
+//
 // A header or payload that lies within one chunk is used in place. A payload that spans chunks is
 // scattered once into a pooled buffer. The payload of a refused request is always read and dropped,
 // so the stream keeps its frame.
@@ -20,6 +22,7 @@ import {
   requestBytes,
 } from '../../proto/nbd/request.ts';
 import type { BufferPool } from './buffer-pool.ts';
+import type { ConnectionMemory } from './connection-memory.ts';
 import type { Executor } from './executor.ts';
 import { PAYLOAD_DRAIN_BYTES_MAX } from './limits.ts';
 import type { Phase, PhaseHost } from './phase.ts';
@@ -38,6 +41,7 @@ const BAD_STATUS_PAYLOAD: Refusal = {
 export interface TransmissionDeps {
   readonly session: Session;
   readonly executor: Executor;
+  readonly memory: ConnectionMemory;
   readonly pool: BufferPool;
   readonly host: PhaseHost;
 }
@@ -45,6 +49,7 @@ export interface TransmissionDeps {
 export class Transmission implements Phase {
   readonly #session: Session;
   readonly #executor: Executor;
+  readonly #memory: ConnectionMemory;
   readonly #pool: BufferPool;
   readonly #host: PhaseHost;
   readonly #extended: boolean;
@@ -53,6 +58,8 @@ export class Transmission implements Phase {
   readonly #headerView = new DataView(this.#header.buffer, this.#header.byteOffset);
   readonly #request = createRequest();
   #headerFilled = 0;
+  /** What the next request needs, when there was no room for it. */
+  #wantedBytes = 0;
   /** Set while a payload is being collected. */
   #payload: Buffer | undefined;
   #payloadFilled = 0;
@@ -65,6 +72,7 @@ export class Transmission implements Phase {
   constructor(deps: TransmissionDeps) {
     this.#session = deps.session;
     this.#executor = deps.executor;
+    this.#memory = deps.memory;
     this.#pool = deps.pool;
     this.#host = deps.host;
     this.#extended = deps.session.mode === 'extended';
@@ -76,7 +84,12 @@ export class Transmission implements Phase {
   }
 
   get full(): boolean {
-    return this.#executor.full || this.atRest;
+    return this.#executor.full || this.atRest || !this.#admits(this.#wantedBytes);
+  }
+
+  /** What is refused needs no memory. */
+  #admits(bytes: number): boolean {
+    return this.#stopping || this.#memory.admits(bytes);
   }
 
   /** Frozen, and between two requests: nothing more is taken. */
@@ -101,8 +114,7 @@ export class Transmission implements Phase {
 
   /** No further bytes come. Gives an incomplete payload's buffer back. */
   close(): void {
-    if (this.#payload !== undefined) this.#pool.give(this.#payload);
-    this.#payload = undefined;
+    if (this.#payload !== undefined) this.#pool.give(this.#takePayload(this.#payload));
   }
 
   consume(chunk: Buffer, start: number): number {
@@ -118,13 +130,14 @@ export class Transmission implements Phase {
 
   #takeHeader(chunk: Buffer, view: DataView, at: number): number {
     const need = this.#headerBytes;
+    const filled = this.#headerFilled;
     let end = at + need;
     let valid: boolean;
-    if (this.#headerFilled === 0 && end <= chunk.length) {
+    if (filled === 0 && end <= chunk.length) {
       valid = decodeRequest(view, at, this.#extended, this.#request);
     } else {
-      end = Math.min(at + need - this.#headerFilled, chunk.length);
-      this.#headerFilled += chunk.copy(this.#header, this.#headerFilled, at, end);
+      end = Math.min(at + need - filled, chunk.length);
+      this.#headerFilled += chunk.copy(this.#header, filled, at, end);
       if (this.#headerFilled < need) return end;
       this.#headerFilled = 0;
       valid = decodeRequest(this.#headerView, 0, this.#extended, this.#request);
@@ -133,7 +146,10 @@ export class Transmission implements Phase {
       this.#host.fail('a request without its magic');
       return chunk.length;
     }
-    return this.#begin(chunk, end);
+    const next = this.#begin(chunk, end);
+    if (next !== undefined) return next;
+    this.#headerFilled = filled;
+    return at;
   }
 
   /** Bytes that follow the header, as its own fields say. */
@@ -143,8 +159,8 @@ export class Transmission implements Phase {
     return type === COMMAND.write ? length : 0;
   }
 
-  /** The header is decoded and `at` is behind it. */
-  #begin(chunk: Buffer, at: number): number {
+  /** The header is decoded and `at` is behind it. Undefined: there is no room for the request. */
+  #begin(chunk: Buffer, at: number): number | undefined {
     const request = this.#request;
     if (request.type === COMMAND.disconnect) {
       this.#host.finish();
@@ -167,6 +183,10 @@ export class Transmission implements Phase {
       this.#drainBytes = payloadBytes;
       return this.#drain(chunk, at);
     }
+    const wantedBytes = this.#executor.bytesOf(request, payloadBytes);
+    const admitted = this.#admits(wantedBytes);
+    this.#wantedBytes = admitted ? 0 : wantedBytes;
+    if (!admitted) return undefined;
     if (payloadBytes === 0) {
       this.#executor.execute(request, undefined, undefined);
       return at;
@@ -177,6 +197,7 @@ export class Transmission implements Phase {
     }
     this.#payload = this.#pool.take(payloadBytes);
     this.#payloadFilled = 0;
+    this.#memory.forClient(payloadBytes);
     return this.#collect(this.#payload, chunk, at);
   }
 
@@ -201,11 +222,18 @@ export class Transmission implements Phase {
     const { length } = this.#request;
     const end = Math.min(at + length - this.#payloadFilled, chunk.length);
     this.#payloadFilled += chunk.copy(payload, this.#payloadFilled, at, end);
+    this.#memory.moved();
     if (this.#payloadFilled === length) {
-      this.#payload = undefined;
-      this.#run(payload.subarray(0, length), payload);
+      this.#run(this.#takePayload(payload).subarray(0, length), payload);
     }
     return end;
+  }
+
+  /** It is not collected any more. */
+  #takePayload(payload: Buffer): Buffer {
+    this.#payload = undefined;
+    this.#memory.forClient(-this.#request.length);
+    return payload;
   }
 
   /** The request and its whole payload are here. */
