@@ -11,11 +11,9 @@ import { systemClock } from '../../src/base/system.ts';
 import { staticCredentials } from '../../src/objectstore/s3/credentials.ts';
 import { createBucketIfMissing } from '../../src/objectstore/s3/s3-store.ts';
 import { until } from '../support/command.ts';
-import { freePorts } from '../support/free-ports.ts';
+import { RGW_SCRIPT, startRgwIn } from '../support/start-rgw.ts';
 
 const run = promisify(execFile);
-const SCRIPT = join(import.meta.dirname, '../../scripts/rgw.sh');
-const START_TIMEOUT_MS = 120_000;
 
 /** What scripts/rgw.sh says. */
 const ACCESS_KEY = 'AK';
@@ -53,13 +51,9 @@ export function gatewayClient(port: number, bucket: string) {
 
 /** Its data and logs are below `dir`, which is made. Creates the bucket. */
 export async function startGateway(dir: string, bucket: string): Promise<Gateway> {
-  const [port, monitorPort] = await freePorts();
-  const stop = async (): Promise<void> => void (await run(SCRIPT, ['stop', dir]));
+  const port = await startRgwIn(dir);
+  const stop = async (): Promise<void> => void (await run(RGW_SCRIPT, ['stop', dir]));
   try {
-    await run(SCRIPT, ['start', dir, String(port)], {
-      env: { ...process.env, RGW_MON_PORT: String(monitorPort) },
-      timeout: START_TIMEOUT_MS,
-    });
     await createBucketIfMissing(gatewayClient(port, bucket));
   } catch (error) {
     await stop();
