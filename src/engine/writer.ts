@@ -138,10 +138,13 @@ export class Writer {
           this.maintenance.atBoundary(this.log, this.log.position);
           return tree.active;
         },
+        onClosed: (segment, first, count) => {
+          const { plain } = segment.arena;
+          cache.insertRun(segment.id, first, count, plain, first * BLOCK_BYTES);
+        },
         onReadable: (segment, table) => {
           if (segment.relocated !== undefined) return;
           segment.memtable.putSegment(segment.id, table);
-          cache.insertRun(segment.id, 0, segment.blocks, segment.arena.plain, 0);
           const { salt, offsets } = table;
           const sealed = segment.arena.sealed.subarray(0, offsets.at(-1));
           diskCache?.insert(salt, 0, lengthsOf(offsets), sealed);

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { COMMAND, OPTION } from '../../src/proto/nbd/constants.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { systemClock } from '../../src/base/system.ts';
+import { createManualClock } from '../../src/objectstore/manual-clock.ts';
 import { BufferPool } from '../../src/server/nbd/buffer-pool.ts';
 import { ByteBudget } from '../../src/server/nbd/byte-budget.ts';
 import { Connection } from '../../src/server/nbd/connection.ts';
@@ -18,7 +19,6 @@ import {
   UNSENT_BYTES_MAX,
 } from '../../src/server/nbd/limits.ts';
 import type { Wire } from '../../src/server/nbd/wire.ts';
-import { createHandClock } from '../support/hand-clock.ts';
 import { createMemoryVolume, memoryDirectory } from '../support/memory-device.ts';
 import { encodeClientFlags, encodeOption, encodeRequest, infoData } from './client-codec.ts';
 
@@ -251,7 +251,7 @@ test('a payload that is on its way is counted whole', async () => {
 
 test('who lets lie what others wait for is dropped, and nobody else', async () => {
   const volume = createMemoryVolume('disk', 8 * MIB);
-  const clock = createHandClock();
+  const clock = createManualClock();
   const budget = new ByteBudget(5 * MIB, clock);
   const payload = writeRequest(2 * MIB);
   const [silent, slow, unread, busy] = [1, 2, 3, 4].map(() => attach(volume, budget)) as [
@@ -269,7 +269,7 @@ test('who lets lie what others wait for is dropped, and nobody else', async () =
   volume.gate = () => gate.promise;
   busy.connection.receive(writeRequest(3 * MIB));
   assert.ok(budget.full);
-  clock.pass(10 * STALLED_MS);
+  clock.advance(10 * STALLED_MS);
   const all = [silent, slow, unread, busy];
   const dropped = (): boolean[] => all.map((peer) => peer.dropped());
   assert.deepEqual(dropped(), [false, false, false, false], 'nobody waits');
@@ -277,10 +277,10 @@ test('who lets lie what others wait for is dropped, and nobody else', async () =
   const waiting = attach(volume, budget);
   waiting.connection.receive(writeRequest(2 * MIB));
   assert.equal(volume.calls.write, 1);
-  clock.pass(STALLED_MS);
+  clock.advance(STALLED_MS);
   assert.deepEqual(dropped(), [false, false, false, false], 'they had no time yet');
   slow.connection.receive(payload.subarray(100, 101));
-  clock.pass(STALLED_MS);
+  clock.advance(STALLED_MS);
   assert.deepEqual(dropped(), [true, false, true, false], 'the device is slow, not the client');
   await turn();
   await turn();

@@ -67,6 +67,7 @@ export class CommitLog {
       components,
       settings,
       {
+        onClosed: hooks.onClosed,
         onReadable: hooks.onReadable,
         onDurable: hooks.onDurable,
         onFreed: (segment) => this.#freed(segment),
@@ -271,6 +272,7 @@ export class CommitLog {
       journalSequence,
       taken: journal === undefined || !segment.awaitsJournal,
       readable: false,
+      cached: false,
       table: undefined,
     });
   }

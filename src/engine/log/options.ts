@@ -29,6 +29,8 @@ export interface CommitLogStart {
 export interface CommitLogHooks {
   /** The memtable that the next segment's changes go to; called when a segment opens. */
   readonly memtable: () => Memtable;
+  /** Of a segment that has closed: these of its blocks shall be kept for readers. */
+  readonly onClosed: (segment: Segment, firstBlock: number, count: number) => void;
   /**
    * Once a segment's object can be read from the store or the spool; the arena is reused
    * afterwards.

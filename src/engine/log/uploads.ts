@@ -8,7 +8,8 @@
 // 2. No put begins for a number that is LOG_WINDOW or more beyond the first that is not durable:
 //    the fence of a successor relies on it (RFC 0001).
 // 3. A segment's memory is given back when it can be read from elsewhere (its frame table is known
-//    and the object is durable or spooled) and the journal has taken what it wants of it.
+//    and the object is durable or spooled), the cache has been given its blocks, and the journal
+//    has taken what it wants of it.
 // 4. A put-if-absent that finds someone else's object means that the writer was deposed.
 
 import { asStorageError, isStorageError, type StorageError } from '../../base/errors.ts';
@@ -27,6 +28,11 @@ import { fencedError, uploadSegment } from './upload.ts';
  */
 export const LOG_WINDOW = 64;
 
+/**
+ * The cache is given so many blocks of a closed segment in one turn, beside the upload: a whole
+ * segment takes milliseconds, and tens of them when the memory is touched for the first time.
+ */
+const CACHED_BLOCKS_PER_TURN = 64;
 /** Of the journal tier: puts that keep a segment's memory. */
 const DIRECT_PUTS_MAX = 2;
 /** After so long such a put is cut off, and the segment spooled. */
@@ -41,11 +47,16 @@ export interface Closed extends ClosedSegment {
   taken: boolean;
   /** Its memory is not needed for reading. */
   readable: boolean;
+  /** The cache has been given its blocks. */
+  cached: boolean;
   /** Set when the object is there. */
   table: FrameTable | undefined;
 }
 
-export interface UploadsHooks extends Pick<CommitLogHooks, 'onReadable' | 'onDurable'> {
+export interface UploadsHooks extends Pick<
+  CommitLogHooks,
+  'onClosed' | 'onReadable' | 'onDurable'
+> {
   /** A segment's memory is not needed any more. */
   readonly onFreed: (segment: Segment) => void;
   /** The durable mark has moved. */
@@ -117,6 +128,24 @@ export class Uploads {
     this.#queue.push(closed);
     this.#held.set(closed.segment, closed);
     void this.#upload(closed);
+    void this.#cache(closed);
+  }
+
+  /** Begins in this turn. */
+  async #cache(closed: Closed): Promise<void> {
+    const { segment } = closed;
+    try {
+      for (let at = 0; at < segment.blocks; at += CACHED_BLOCKS_PER_TURN) {
+        if (at > 0) await this.#c.clock.yieldTurn();
+        if (this.#stop.aborted) return;
+        const count = Math.min(CACHED_BLOCKS_PER_TURN, segment.blocks - at);
+        this.#hooks.onClosed(segment, at, count);
+      }
+      closed.cached = true;
+      this.#free(closed);
+    } catch (error) {
+      this.#hooks.onFailed(asStorageError(error, 'the log stopped'));
+    }
   }
 
   /** The journal has taken what it wants of a closed segment's memory. */
@@ -223,7 +252,7 @@ export class Uploads {
   }
 
   #free(closed: Closed): void {
-    if (!closed.taken || !closed.readable) return;
+    if (!closed.taken || !closed.readable || !closed.cached) return;
     this.#held.delete(closed.segment);
     this.#hooks.onFreed(closed.segment);
   }

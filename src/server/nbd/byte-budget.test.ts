@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createHandClock } from '../../../test/support/hand-clock.ts';
 import { systemClock } from '../../base/system.ts';
+import { createManualClock } from '../../objectstore/manual-clock.ts';
 import { ByteBudget, type Holder } from './byte-budget.ts';
 import { STALLED_MS } from './limits.ts';
 
@@ -46,7 +46,7 @@ test('whoever is forgotten is not woken', async () => {
 });
 
 test('while somebody waits, those who hold something are looked at, and nobody else', () => {
-  const clock = createHandClock();
+  const clock = createManualClock();
   const budget = new ByteBudget(1, clock);
   const evicted: string[] = [];
   const lazy = (name: string): Holder => ({
@@ -57,14 +57,14 @@ test('while somebody waits, those who hold something are looked at, and nobody e
   budget.change(gone, 0, 5);
   budget.change(gone, 5, 0);
   budget.change(there, 0, 5);
-  assert.equal(clock.timers, 0, 'nobody waits');
+  assert.equal(clock.pending(), 0, 'nobody waits');
   const wake = (): void => {};
   budget.whenFree(wake);
   budget.whenFree(wake);
-  assert.equal(clock.timers, 1, 'one look at a time');
-  clock.pass(STALLED_MS);
+  assert.equal(clock.pending(), 1, 'one look at a time');
+  clock.advance(STALLED_MS);
   assert.deepEqual(evicted, ['there']);
   budget.forget(wake);
-  clock.pass(STALLED_MS);
-  assert.equal(clock.timers, 0, 'nobody waits any more');
+  clock.advance(STALLED_MS);
+  assert.equal(clock.pending(), 0, 'nobody waits any more');
 });
