@@ -19,6 +19,7 @@ import { createAdminServer } from './server/http/admin.ts';
 import { readToken } from './server/http/guard.ts';
 import { type HttpFace, startHttpFace } from './server/http/listener.ts';
 import type { AdminService } from './server/http/routes.ts';
+import type { StatusReport } from './server/http/report.ts';
 import { createAdminService, type DatabaseSource } from './server/http/service.ts';
 import {
   formatHostPort,
@@ -27,7 +28,6 @@ import {
   type NbdAddress,
   tlsModeOf,
 } from './server/nbd/address.ts';
-import type { NbdCounters } from './server/nbd/counters.ts';
 import { NBD_SERVER_DEFAULTS, type NbdServer, startNbdServer } from './server/nbd/server.ts';
 import { withWriteVerifier } from './server/nbd/verified-exports.ts';
 import {
@@ -151,11 +151,11 @@ function nbdUri(address: NbdAddress, tlsConfigured: boolean): string {
 }
 
 /** What the status report says of the NBD face. */
-function nbdReport(server: {
-  readonly counters: Readonly<NbdCounters>;
-  connectionCount(): number;
-}): NbdCounters & { readonly open: number } {
-  return { ...server.counters, open: server.connectionCount() };
+function nbdReport(
+  server: Pick<NbdServer, 'counters' | 'connectionCount' | 'memory'>,
+): StatusReport['nbd'] {
+  const { bytes: sharedBytes, evictions: dropped } = server.memory;
+  return { ...server.counters, open: server.connectionCount(), sharedBytes, dropped };
 }
 
 function databaseSource(database: Database): DatabaseSource {

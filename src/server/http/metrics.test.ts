@@ -17,6 +17,8 @@ const NBD: StatusReport['nbd'] = {
   errors: 11,
   bytesRead: 12,
   bytesWritten: 13,
+  sharedBytes: 14,
+  dropped: 15,
 };
 
 const report: StatusReport = {
@@ -65,6 +67,8 @@ test('numbers arrive under their names', () => {
     'varve_cache_hits_total{tier="disk"} 3',
     'varve_cache_failed{tier="disk"} 0',
     'varve_nbd_open_connections 2',
+    'varve_nbd_shared_bytes 14',
+    'varve_nbd_dropped_total 15',
     'varve_nbd_requests_total{command="write_zeroes"} 8',
     'varve_nbd_read_bytes_total 12',
     'varve_volume_size_bytes{volume="a\\"b\\\\c\\nd"} 8192',

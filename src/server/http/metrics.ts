@@ -167,6 +167,8 @@ function nbdFamilies({ nbd }: StatusReport): Family[] {
   return [
     gauge('nbd_open_connections', 'Clients now.', [nbd.open]),
     counter('nbd_connections', 'Clients that connected.', [nbd.connections]),
+    gauge('nbd_shared_bytes', 'Memory that clients hold past their own share.', [nbd.sharedBytes]),
+    counter('nbd_dropped', 'Clients dropped for letting that memory lie.', [nbd.dropped]),
     counter('nbd_requests', 'Requests of clients.', ...requests),
     counter('nbd_errors', 'Replies with an error.', [nbd.errors]),
     counter('nbd_read_bytes', 'Bytes that clients read.', [nbd.bytesRead]),

@@ -62,7 +62,10 @@ export const statusReport = z.object({
   following: z.object({ refreshedAgoMs: count, leaseAgoMs: count, manifest: count }).optional(),
   /** Tiers by name (memory, disk), each with its own numbers. */
   cache: z.record(z.string(), z.record(z.string(), z.number())),
-  /** What the NBD face has done; `open` connections are those of now. */
+  /**
+   * What the NBD face has done; of now are `open` connections and `sharedBytes`, the memory that
+   * clients hold past their own share. Clients were `dropped` for letting that lie.
+   */
   nbd: z
     .object({
       open: count,
@@ -77,6 +80,8 @@ export const statusReport = z.object({
       errors: count,
       bytesRead: count,
       bytesWritten: count,
+      sharedBytes: count,
+      dropped: count,
     })
     .optional(),
   faces: z.array(z.object({ kind: z.string(), uri: z.string() })),

@@ -64,6 +64,7 @@ test('while somebody waits, those who hold something are looked at, and nobody e
   assert.equal(clock.pending(), 1, 'one look at a time');
   clock.advance(STALLED_MS);
   assert.deepEqual(evicted, ['there']);
+  assert.equal(budget.evictions, 1);
   budget.forget(wake);
   clock.advance(STALLED_MS);
   assert.equal(clock.pending(), 0, 'nobody waits any more');

@@ -21,6 +21,7 @@ export class ByteBudget {
   #bytes = 0;
   #waking = false;
   #watching = false;
+  #evictions = 0;
 
   constructor(bytesMax: number, clock: Clock) {
     assert(bytesMax > 0, 'a budget has room for something');
@@ -30,6 +31,11 @@ export class ByteBudget {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Holders that had to go. */
+  get evictions(): number {
+    return this.#evictions;
   }
 
   /** What is admitted just below the limit may go past it once. */
@@ -76,6 +82,7 @@ export class ByteBudget {
       this.#watching = this.#waiting.size > 0;
       if (!this.#watching) return;
       const stalled = [...this.#holders].filter((holder) => holder.stalled());
+      this.#evictions += stalled.length;
       for (const holder of stalled) holder.evict();
       this.#watch();
     });

@@ -72,6 +72,8 @@ export interface NbdServer {
   readonly counters: Readonly<NbdCounters>;
   /** Connections now. */
   connectionCount(): number;
+  /** What connections hold past their own share, and how many were dropped for it. */
+  readonly memory: Pick<ByteBudget, 'bytes' | 'evictions'>;
   /**
    * Stops listening, refuses new requests with ESHUTDOWN, answers those under way, and hangs up.
    * Resolves when no call on any device is under way and every handle is closed. Idempotent.
@@ -205,6 +207,7 @@ export async function startNbdServer(
     addresses,
     counters,
     connectionCount: () => connections.size,
+    memory: budget,
     stop: () => (stopping ??= stop()),
     listeners: () => listeners.map((one, i) => listenerHandle(one, settings.addresses[i]!)),
     release,
