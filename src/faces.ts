@@ -18,8 +18,8 @@ import type { Legacy } from './server/handover/successor.ts';
 import { createAdminServer } from './server/http/admin.ts';
 import { readToken } from './server/http/guard.ts';
 import { type HttpFace, startHttpFace } from './server/http/listener.ts';
-import type { AdminService } from './server/http/routes.ts';
 import type { StatusReport } from './server/http/report.ts';
+import type { AdminService } from './server/http/routes.ts';
 import { createAdminService, type DatabaseSource } from './server/http/service.ts';
 import {
   formatHostPort,

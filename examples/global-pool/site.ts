@@ -18,7 +18,7 @@ import { ZfsHost } from '../support/zfs-host.ts';
 
 export const POOL = 'global';
 
-/** Each mirror has sides on both continents: any two regions, or one continent, may be lost. */
+/** Each mirror has sides on both continents. Any two regions, or one continent, may be lost. */
 const MIRRORS = [
   ['eu-1', 'us-1', 'eu-2'],
   ['us-2', 'eu-3', 'us-3'],

@@ -31,6 +31,8 @@ import { expect } from '../target.ts';
 import { chance, pick, upTo, VOLUME_BYTES } from './generate.ts';
 
 const MIB = 1024 * 1024;
+/** The largest reply there can be: a whole volume, its header, and what was packed beside it. */
+const REPLY_BYTES_MAX = VOLUME_BYTES + MIB;
 const POOL_BYTES = 8 * MIB;
 /** Turns that a connection may take to end once its input has; each settles all that waits. */
 const TURNS_MAX = 20_000;
@@ -219,8 +221,12 @@ async function converseOn(
   expect(volume.openHandles === 0, 'the handle is closed');
   expect(pool.outBytes === 0, `every buffer is back (${pool.outBytes} bytes are not)`);
   expect(gate.mostUnderWay <= IN_FLIGHT_REQUESTS_MAX, 'requests under way are bounded');
-  // Short replies need no room of their own: up to a limit in one turn, and those under way.
-  const unsentBytesMax = CONNECTION_BYTES_MAX + UNSENT_BYTES_MAX + 2 * SLAB_BYTES;
+  const underWayBytesMax = gate.mostUnderWay * REPLY_BYTES_MAX;
+  const unsentBytesMax = Math.min(
+    UNSENT_BYTES_MAX + REPLY_BYTES_MAX + underWayBytesMax,
+    // Short replies need no room of their own: up to a limit in one turn, and those under way.
+    CONNECTION_BYTES_MAX + UNSENT_BYTES_MAX + 2 * SLAB_BYTES,
+  );
   expect(world.mostUnsentBytes <= unsentBytesMax, 'unsent bytes are bounded');
   expect(budget.bytes === 0, 'the others have all of the memory back');
   return { sent: sent.view(), requests: requestsOf(counters) };

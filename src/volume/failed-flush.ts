@@ -9,7 +9,7 @@ import type { Maybe } from '../base/maybe.ts';
 import type { Database } from '../engine/db.ts';
 import type { BlockDeviceDirectory } from './block-device.ts';
 
-/** Between attempts to flush. Each waits for the store as any flush does. */
+/** Between attempts to flush. Each waits for the store, as every flush does. */
 const PAUSE_MS = 1000;
 
 export interface FailedFlushDeps {
